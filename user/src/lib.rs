@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Typed clients for the ways a Linux kernel module talks to user space, one file per mechanism.
+//!
+//! | module | what it speaks |
+//! |---|---|
+//! | [`chardev`] | character devices: majors, nodes, reading, writing, waiting |
+//! | [`ioctl`] | typed commands on an open file |
+//! | [`compat`] | the same commands, sent as a 32-bit program would send them |
+//! | [`module`] | loading and unloading kernel modules |
+//! | [`kmsg`] | the kernel's log, from now on |
+//! | [`crossing`] | a line in a trace for each message that crosses the boundary |
+//! | [`testing`] | what the tests of a driver need: memory that ends, signals, sleeping threads |
+//!
+//! Everything here can be called without `unsafe`. Where a system call needs it, the module that
+//! makes the call opens it for itself and says why it is sound.
+
+#![deny(unsafe_code)]
+
+pub mod chardev;
+#[cfg(target_arch = "x86_64")]
+pub mod compat;
+pub mod crossing;
+pub mod ioctl;
+pub mod kmsg;
+pub mod module;
+pub mod testing;
+
+pub use rustix::io::Errno;
