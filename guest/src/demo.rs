@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The demo: each gate's program at work, and what crossed the boundary meanwhile.
+
+use crate::kmsg::{self, Origin, Record};
+use crate::report::Report;
+use crate::{modules, process};
+use anyhow::{Context, Result};
+use guest::{Direction, Message};
+use std::fs::File;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long a program may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs the demo of every gate; true if all went well.
+pub fn run(report: &mut Report, gates: &[String]) -> Result<bool> {
+    let mut passed = true;
+    for gate in gates {
+        report.send(&Message::GateBegins { gate: gate.clone() })?;
+        kmsg::mark(gate);
+        let start = Instant::now();
+        let mut log = kmsg::Reader::from_now()?;
+        let outcome = show(gate);
+        for record in log.drain()? {
+            if let Some(message) = tell(record) {
+                report.send(&message)?;
+            }
+        }
+        passed &= outcome.is_ok();
+        report.send(&Message::GateEnds {
+            gate: gate.clone(),
+            error: outcome.err().map(|error| format!("{error:#}")),
+            millis: crate::test::millis(start.elapsed()),
+        })?;
+    }
+    Ok(passed)
+}
+
+/// Everything that one gate's turn consists of. The program prints into the kernel log, and so does
+/// its account of what it sent and received: there, all of it is in order with what the module says.
+fn show(gate: &str) -> Result<()> {
+    let module = format!("callgate_{gate}");
+    modules::load(&module, "")?;
+    let mut program = Command::new(guest::PROGRAMS);
+    program.arg(gate).env("CALLGATE_TRACE", kmsg::PATH);
+    let log = File::options()
+        .write(true)
+        .open(kmsg::PATH)
+        .context("opening the kernel log")?;
+    let ended = process::run(program, Some(log), LIMIT);
+    modules::unload(&module)?;
+    match ended?.failure() {
+        None => Ok(()),
+        Some(failure) => anyhow::bail!("its program failed: {failure}"),
+    }
+}
+
+/// What the host shall hear of a record in the log.
+fn tell(Record { origin, text }: Record) -> Option<Message> {
+    if origin == Origin::Kernel {
+        return Some(Message::Kernel { line: text });
+    }
+    if text.starts_with(guest::MARK) {
+        return None;
+    }
+    let Some(crossing) = text.strip_prefix("crossing: ") else {
+        return Some(Message::Program { line: text });
+    };
+    let mut fields = crossing.splitn(3, '\t');
+    let direction = match fields.next()? {
+        "to-kernel" => Direction::ToKernel,
+        _ => Direction::FromKernel,
+    };
+    Some(Message::Crossing {
+        direction,
+        what: fields.next()?.into(),
+        payload: fields.next()?.into(),
+    })
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the host and PID 1 inside the VM say to each other.
+//!
+//! The host puts one [`Plan`] into the initramfs, at [`PLAN`]. The guest answers with one JSON
+//! [`Message`] a line on the virtio-serial port called [`PORT`]; the last one is the verdict. What
+//! the kernel has to say does not come this way: the host reads the kernel's console itself, so
+//! that it hears of a crash that leaves nobody to report it.
+
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+/// Name of the virtio-serial port the guest reports on.
+pub const PORT: &str = "org.callgate.0";
+
+/// Where the plan is in the initramfs.
+pub const PLAN: &str = "/plan.json";
+
+/// Where the modules are in the initramfs; a gate's module is `callgate_GATE.ko`.
+pub const MODULES: &str = "/modules";
+
+/// The multi-call binary with every gate's program.
+pub const PROGRAMS: &str = "/bin/gate";
+
+/// The test binary with every gate's tests.
+pub const TESTS: &str = "/bin/gate-tests";
+
+/// How a line in the kernel log begins that says what the guest is about to do. The host finds it
+/// in the console's stream, and so knows during what a complaint of the kernel came.
+pub const MARK: &str = "callgate-mark: ";
+
+/// How the line in the kernel log begins that says why PID 1 cannot go on.
+pub const GIVES_UP: &str = "callgate: PID 1 gives up: ";
+
+/// What the guest shall do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Plan {
+    /// Boot and say so; the host wants to know whether this machine boots at all.
+    Probe,
+    /// Load each gate's module, run its program, show what crossed, unload.
+    Demo {
+        /// The gates, in order.
+        gates: Vec<String>,
+    },
+    /// Run each gate's tests with its module loaded.
+    Test {
+        /// The gates, in order.
+        gates: Vec<String>,
+        /// Only tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// An interactive shell on the host's tools.
+    Shell {
+        /// Rows and columns of the host's terminal.
+        window: Option<(u16, u16)>,
+    },
+    /// Do something wrong on purpose, to prove that the host notices.
+    Fault(Fault),
+}
+
+/// Something wrong done on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// The kernel reads through a null pointer.
+    NullDereference,
+    /// A `WARN_ON` that is true.
+    Warn,
+    /// Use of memory after it was freed (debug kernel).
+    UseAfterFree,
+    /// Two locks taken in both orders (debug kernel).
+    LockOrder,
+    /// A sleep under a spinlock (debug kernel).
+    SleepInAtomic,
+    /// A thousand allocations that nothing points to any more (debug kernel).
+    Leak,
+    /// An integer overflow in Rust code of the kernel.
+    Overflow,
+    /// An array index out of bounds in C's sense: a shift too far (debug kernel).
+    Undefined,
+    /// Both CPUs spin for ever with interrupts off.
+    Hang,
+    /// PID 1 exits.
+    InitDies,
+    /// The verdict stops in the middle of the line.
+    CutVerdict,
+    /// A second verdict follows the first.
+    TwoVerdicts,
+    /// No verdict: the machine just turns itself off.
+    NoVerdict,
+    /// A module whose init fails.
+    LoadRefused,
+    /// A module that is in use when it shall go.
+    UnloadRefused,
+    /// Nothing is wrong; the guest waits for somebody to kill the VM from outside.
+    Wait,
+    /// Nothing is wrong at all: the control.
+    None,
+}
+
+impl Fault {
+    /// Every fault, in the order of the enum.
+    pub const ALL: [Fault; 17] = [
+        Fault::NullDereference,
+        Fault::Warn,
+        Fault::UseAfterFree,
+        Fault::LockOrder,
+        Fault::SleepInAtomic,
+        Fault::Leak,
+        Fault::Overflow,
+        Fault::Undefined,
+        Fault::Hang,
+        Fault::InitDies,
+        Fault::CutVerdict,
+        Fault::TwoVerdicts,
+        Fault::NoVerdict,
+        Fault::LoadRefused,
+        Fault::UnloadRefused,
+        Fault::Wait,
+        Fault::None,
+    ];
+
+    /// The value of the fault module's `kind` parameter that does this; `None` if the kernel has no
+    /// part in it.
+    #[must_use]
+    pub fn kind(self) -> Option<u32> {
+        Some(match self {
+            Fault::NullDereference => 1,
+            Fault::Warn => 2,
+            Fault::UseAfterFree => 3,
+            Fault::LockOrder => 4,
+            Fault::SleepInAtomic => 5,
+            Fault::Leak => 6,
+            Fault::Overflow => 7,
+            Fault::Undefined => 8,
+            Fault::Hang => 9,
+            Fault::LoadRefused => 10,
+            _ => return None,
+        })
+    }
+
+    /// Whether only the debug kernel notices this.
+    #[must_use]
+    pub fn needs_debug_kernel(self) -> bool {
+        matches!(
+            self,
+            Fault::UseAfterFree
+                | Fault::LockOrder
+                | Fault::SleepInAtomic
+                | Fault::Leak
+                | Fault::Undefined
+        )
+    }
+}
+
+/// Which way data crossed the boundary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From the program to the module.
+    ToKernel,
+    /// From the module to the program.
+    FromKernel,
+}
+
+/// One line of the guest's report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// PID 1 runs.
+    Hello {
+        /// `uname -r`.
+        release: String,
+        /// CPUs that are really up.
+        cpus: usize,
+    },
+    /// A gate's turn begins.
+    GateBegins {
+        /// Its name.
+        gate: String,
+    },
+    /// Data crossed the boundary.
+    Crossing {
+        /// Which way.
+        direction: Direction,
+        /// By what call.
+        what: String,
+        /// What crossed.
+        payload: String,
+    },
+    /// The kernel logged a line.
+    Kernel {
+        /// The line.
+        line: String,
+    },
+    /// The program printed a line.
+    Program {
+        /// The line.
+        line: String,
+    },
+    /// A gate's turn is over.
+    GateEnds {
+        /// Its name.
+        gate: String,
+        /// What went wrong with it as a whole (load, program, unload).
+        error: Option<String>,
+        /// How long its turn took, in milliseconds.
+        millis: u64,
+    },
+    /// A test ran.
+    Test {
+        /// The gate it belongs to.
+        gate: String,
+        /// Its name.
+        name: String,
+        /// `None` if it passed, else what it printed.
+        failure: Option<String>,
+        /// How long it took, in milliseconds.
+        millis: u64,
+    },
+    /// The kernel lost memory.
+    Leak {
+        /// During what, as far as the allocating process tells.
+        during: String,
+        /// kmemleak's report.
+        report: String,
+    },
+    /// The guest takes a while over something that has no result of its own.
+    Busy {
+        /// Over what.
+        with: String,
+    },
+    /// The last message: everything was done, and this is what came of it.
+    Verdict {
+        /// Whether every check passed.
+        passed: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_listed_once() {
+        for (index, fault) in Fault::ALL.iter().enumerate() {
+            assert_eq!(*fault as usize, index);
+        }
+    }
+
+    #[test]
+    fn messages_are_one_line_each() {
+        let message = Message::Program {
+            line: "a\nb".into(),
+        };
+        let line = serde_json::to_string(&message).unwrap();
+        assert!(!line.contains('\n'));
+        assert_eq!(serde_json::from_str::<Message>(&line).unwrap(), message);
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Child processes with a time limit, none of which outlives its turn.
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// What became of a child.
+pub struct Ended {
+    /// Its PID.
+    pub pid: u32,
+    /// How it ended; `None` if it was killed at its time limit.
+    pub status: Option<ExitStatus>,
+    /// What it wrote to the streams that were not directed elsewhere.
+    pub output: String,
+    /// How long it ran.
+    pub took: Duration,
+}
+
+impl Ended {
+    /// `None` after success, else what happened, in words.
+    pub fn failure(&self) -> Option<String> {
+        match self.status {
+            Some(status) if status.success() => None,
+            Some(status) => Some(format!("{status}\n{}", self.output)),
+            None => Some(format!(
+                "killed after {} s, its time limit\n{}",
+                self.took.as_secs(),
+                self.output
+            )),
+        }
+    }
+}
+
+/// Runs `command` to its end, or for `limit` at most. With `stdout` given, standard output goes
+/// there; all other output is collected.
+pub fn run(mut command: Command, stdout: Option<File>, limit: Duration) -> Result<Ended> {
+    // A file, not a pipe: a child that outlives its parent cannot keep us waiting for its end.
+    let path = format!("/tmp/output-{}", std::process::id());
+    let mut output = File::options()
+        .create_new(true)
+        .read(true)
+        .append(true)
+        .open(&path)?;
+    std::fs::remove_file(&path)?;
+
+    let start = Instant::now();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(stdout.map_or_else(|| output.try_clone(), Ok)?)
+        .stderr(output.try_clone()?)
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("starting {}", command.get_program().display()))?;
+    let group = Pid::from_child(&child);
+
+    let mut pause = Duration::from_micros(200);
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break Some(status);
+        }
+        if start.elapsed() > limit {
+            kill_process_group(group, Signal::KILL)?;
+            child.wait()?;
+            break None;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    };
+    let took = start.elapsed();
+
+    // Whatever it left behind goes too; PID 1 inherits it and has to reap it.
+    let _ = kill_process_group(group, Signal::KILL);
+    while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
+
+    let mut text = Vec::new();
+    output.rewind()?;
+    output.read_to_end(&mut text)?;
+    Ok(Ended {
+        pid: child.id(),
+        status,
+        output: String::from_utf8_lossy(&text).into_owned(),
+        took,
+    })
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The behaviour tests: each in a process of its own, with its gate's module loaded.
+
+use crate::leaks::Leaks;
+use crate::report::Report;
+use crate::{kmsg, modules, process};
+use anyhow::Result;
+use guest::Message;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long one test may take, on the slowest kernel.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Runs the tests of every gate; true if all passed, every module came and went, and no memory was
+/// lost.
+pub fn run(report: &mut Report, gates: &[String], filter: Option<&str>) -> Result<bool> {
+    let mut passed = true;
+    let mut leaks = Leaks::watch();
+    for gate in gates {
+        let names: Vec<String> = list(gate)?
+            .into_iter()
+            .filter(|name| filter.is_none_or(|part| name.contains(part)))
+            .collect();
+        report.send(&Message::GateBegins { gate: gate.clone() })?;
+        kmsg::mark(gate);
+        let start = Instant::now();
+        let module = format!("callgate_{gate}");
+        let error = match modules::load(&module, "") {
+            Ok(()) => {
+                for name in &names {
+                    passed &= run_one(report, gate, name, &mut leaks)?;
+                }
+                kmsg::mark(gate);
+                modules::unload(&module).err()
+            }
+            Err(error) => Some(error),
+        };
+        passed &= error.is_none();
+        report.send(&Message::GateEnds {
+            gate: gate.clone(),
+            error: error.map(|error| format!("{error:#}")),
+            millis: millis(start.elapsed()),
+        })?;
+    }
+    passed &= leaks.none_found(report)?;
+    Ok(passed)
+}
+
+fn run_one(report: &mut Report, gate: &str, name: &str, leaks: &mut Leaks) -> Result<bool> {
+    let short = name
+        .strip_prefix(&format!("{gate}::tests::"))
+        .unwrap_or(name);
+    kmsg::mark(&format!("{gate}::{short}"));
+    let mut test = Command::new(guest::TESTS);
+    test.args(["--exact", name, "--nocapture", "--test-threads=1"]);
+    let ended = process::run(test, None, LIMIT)?;
+    leaks.allocated_by(ended.pid, &format!("{gate}::{short}"));
+    let mut failure = ended.failure();
+    // A test that is filtered away makes libtest succeed without having run anything.
+    if failure.is_none() && !ended.output.contains("test result: ok. 1 passed") {
+        failure = Some(format!("did not run: {}", ended.output));
+    }
+    let passed = failure.is_none();
+    report.send(&Message::Test {
+        gate: gate.into(),
+        name: short.into(),
+        failure,
+        millis: millis(ended.took),
+    })?;
+    Ok(passed)
+}
+
+/// The names of a gate's tests.
+fn list(gate: &str) -> Result<Vec<String>> {
+    let mut command = Command::new(guest::TESTS);
+    command.args([&format!("{gate}::tests::"), "--list", "--format=terse"]);
+    let ended = process::run(command, None, LIMIT)?;
+    if let Some(failure) = ended.failure() {
+        anyhow::bail!("listing the tests of {gate}: {failure}");
+    }
+    let names = ended
+        .output
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"));
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// A duration in whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
