@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `rust-project.json`: what rust-analyzer must know of the kernel side, which no Cargo.toml
+//! describes.
+//!
+//! The kernel's own generator describes the crates of the kernel. It finds no crate of an
+//! out-of-tree module that is made of several objects, so ours are added here.
+
+use crate::Lab;
+use crate::kernel::{Kernel, Tools};
+use crate::modules;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// What a crate of ours may use of the kernel's.
+const KERNEL_CRATES: [&str; 5] = ["core", "kernel", "pin_init", "zerocopy", "zerocopy_derive"];
+
+/// Writes `rust-project.json` into the checkout.
+pub fn describe(lab: &Lab, tools: &Tools, kernel: &Kernel) -> Result<()> {
+    let output = modules::directory(lab, kernel);
+    modules::make(lab, tools, kernel, &output)
+        .arg("rust-analyzer")
+        .run()
+        .context("describing the kernel's crates for rust-analyzer")?;
+    let made = output.join("rust-project.json");
+    let mut project: Value = serde_json::from_slice(&std::fs::read(&made)?)?;
+    let bindings = output.join("kernel/bindings_generated.rs");
+    add_ours(
+        &mut project,
+        &lab.repository,
+        &crate::gates(&lab.repository)?,
+        &bindings,
+    )?;
+    let project = serde_json::to_vec_pretty(&project)?;
+    std::fs::write(lab.repository.join("rust-project.json"), project)
+        .context("writing rust-project.json")
+}
+
+fn add_ours(
+    project: &mut Value,
+    repository: &Path,
+    gates: &[(String, String)],
+    bindings: &Path,
+) -> Result<()> {
+    let crates = project["crates"]
+        .as_array_mut()
+        .context("rust-project.json has no crates")?;
+    let find = |name: &str| {
+        crates
+            .iter()
+            .position(|found| found["display_name"] == name)
+            .with_context(|| format!("the kernel has no crate `{name}`"))
+    };
+    let mut dependencies = Vec::new();
+    for name in KERNEL_CRATES {
+        dependencies.push(json!({ "crate": find(name)?, "name": name }));
+    }
+    let cfg = crates[find("kernel")?]["cfg"].clone();
+    let library = crates.len();
+    let describe = |name: &str, root: &Path, dependencies: &[Value], env: Value| {
+        json!({
+            "display_name": name,
+            "root_module": root,
+            "edition": "2021",
+            "is_workspace_member": true,
+            "is_proc_macro": false,
+            "deps": dependencies,
+            "cfg": cfg,
+            "env": env,
+        })
+    };
+    crates.push(describe(
+        "callgate_kernel",
+        &repository.join("kernel/callgate_kernel.rs"),
+        &dependencies,
+        json!({ "RUST_MODFILE": "callgate_kernel", "CALLGATE_BINDINGS": bindings }),
+    ));
+    dependencies.push(json!({ "crate": library, "name": "callgate_kernel" }));
+    for (gate, _) in gates {
+        let name = format!("callgate_{gate}");
+        let root = repository.join("gates").join(gate).join("module.rs");
+        crates.push(describe(
+            &name,
+            &root,
+            &dependencies,
+            json!({ "RUST_MODFILE": name }),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_depends_on_the_library_and_the_library_on_the_kernel() {
+        let kernels: Vec<_> = KERNEL_CRATES
+            .iter()
+            .map(|name| json!({ "display_name": name, "cfg": ["CONFIG_X"] }))
+            .collect();
+        let mut project = json!({ "crates": kernels });
+        let gates = [("ioctl".to_owned(), String::new())];
+        add_ours(&mut project, Path::new("/r"), &gates, Path::new("/b.rs")).unwrap();
+        let [.., library, gate] = &project["crates"].as_array().unwrap()[..] else {
+            panic!()
+        };
+        assert_eq!(library["env"]["CALLGATE_BINDINGS"], "/b.rs");
+        assert_eq!(library["deps"][1], json!({ "crate": 1, "name": "kernel" }));
+        assert_eq!(gate["root_module"], "/r/gates/ioctl/module.rs");
+        assert_eq!(
+            gate["deps"][5],
+            json!({ "crate": 5, "name": "callgate_kernel" })
+        );
+        assert_eq!(gate["cfg"], json!(["CONFIG_X"]));
+    }
+}

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The kernels: from config fragments to a bootable image and a tree that modules build against.
+//!
+//! A kernel is kept in the cache under a key made of everything that decides the result. The object
+//! tree stays until the kernel is done, so that a build that was killed goes on where it stopped.
+
+use crate::Lab;
+use crate::command::{Cmd, step};
+use crate::fetch::{self, Source};
+use crate::toolchain::{self, Toolchain};
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use std::fmt::{self, Write};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Changes whenever the steps in this file change what they make of the same inputs.
+const RECIPE: u32 = 1;
+
+/// The two kernels that everything is proven on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// Small and quick, without checks.
+    Release,
+    /// With every check that turns a silent mistake into a splat.
+    Debug,
+}
+
+impl Flavour {
+    /// The config fragments it is made of, relative to the repository.
+    fn fragments(self) -> &'static [&'static str] {
+        match self {
+            Flavour::Release => &["kernel/config/release.config"],
+            Flavour::Debug => &["kernel/config/release.config", "kernel/config/debug.config"],
+        }
+    }
+
+    /// How many lines make prints over a whole build: what progress is measured against.
+    fn expected_lines(self) -> u64 {
+        match self {
+            Flavour::Release => 1700,
+            Flavour::Debug => 1800,
+        }
+    }
+}
+
+impl fmt::Display for Flavour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Flavour::Release => "release",
+            Flavour::Debug => "debug",
+        })
+    }
+}
+
+/// A kernel that is ready.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// Which of the two it is.
+    pub flavour: Flavour,
+    /// Its version, such as `7.3.4`.
+    pub version: String,
+    /// What decides the result, in short; the same key means the same kernel.
+    pub key: String,
+    /// Where its parts are.
+    directory: PathBuf,
+}
+
+impl Kernel {
+    /// The bootable image.
+    pub fn image(&self) -> PathBuf {
+        self.directory.join("bzImage")
+    }
+
+    /// The tree that modules are built against, as `/lib/modules/VERSION/build` is elsewhere.
+    pub fn build_tree(&self) -> PathBuf {
+        self.directory.join("build")
+    }
+}
+
+/// The programs that kernels and modules are built with.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    llvm: Toolchain,
+    rustc: String,
+    rust_src: PathBuf,
+    bindgen: PathBuf,
+}
+
+impl Tools {
+    /// Finds them, or brings into the cache what is missing and can be had without root.
+    pub fn find(lab: &Lab) -> Result<Self> {
+        Ok(Self {
+            llvm: Toolchain::find().context("no complete LLVM; `callgate doctor` says more")?,
+            rustc: toolchain::rustc_version()?.text,
+            rust_src: toolchain::ensure_rust_src(&lab.cache)?,
+            bindgen: toolchain::ensure_bindgen(&lab.cache)?,
+        })
+    }
+
+    /// The make command for a kernel tree, with the compilers that every kernel is built with.
+    pub fn make(&self, tree: &Path) -> Cmd<'static> {
+        let make = Cmd::new("make")
+            .arg("-C")
+            .arg(tree)
+            .arg("ARCH=x86_64")
+            .arg(format!("LLVM={}", self.llvm.make_llvm()))
+            .arg(format!("BINDGEN={}", self.bindgen.display()))
+            .arg(format!(
+                "-j{}",
+                std::thread::available_parallelism().map_or(1, usize::from)
+            ))
+            .env("RUST_LIB_SRC", &self.rust_src)
+            // The same kernel from the same inputs, whenever and by whom it is built.
+            .env("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970")
+            .env("KBUILD_BUILD_USER", "callgate")
+            .env("KBUILD_BUILD_HOST", "callgate")
+            // Cargo's, where it runs us, is not the one for kernels.
+            .env_remove("MAKEFLAGS")
+            .env_remove("RUSTFLAGS");
+        match &self.llvm.libclang {
+            Some(directory) => make.env("LIBCLANG_PATH", directory),
+            None => make,
+        }
+    }
+}
+
+/// Gives the kernels of these flavours, building those that the cache does not have.
+pub fn ensure(lab: &Lab, tools: &Tools, flavours: &[Flavour]) -> Result<Vec<Kernel>> {
+    let source = fetch::kernel_source(&lab.cache, lab.kernel_source.as_deref())?;
+    let kernels = flavours
+        .iter()
+        .map(|&flavour| describe(lab, tools, flavour, &source))
+        .collect::<Result<Vec<_>>>()?;
+    if kernels.iter().all(|kernel| kernel.directory.exists()) {
+        return Ok(kernels);
+    }
+
+    let _lock = lab.cache.lock("kernels")?;
+    let tree = fetch::unpack(&lab.cache, &source)?;
+    for kernel in &kernels {
+        // Another run may have been faster.
+        if !kernel.directory.exists() {
+            build(lab, tools, kernel, &tree)?;
+        }
+    }
+    // 1.8 GB that are unpacked again in seconds.
+    fetch::discard(&lab.cache, &source)?;
+    Ok(kernels)
+}
+
+fn describe(lab: &Lab, tools: &Tools, flavour: Flavour, source: &Source) -> Result<Kernel> {
+    let mut key = Sha256::new();
+    for part in [
+        &RECIPE.to_string(),
+        &source.identity,
+        &tools.llvm.clang.to_string(),
+        &tools.rustc,
+        &fragments(lab, flavour)?,
+    ] {
+        key.update(part);
+        key.update([0]);
+    }
+    let key = hex(&key.finalize()[..6]);
+    let directory = lab
+        .cache
+        .path("kernels")
+        .join(format!("{flavour}-{}-{key}", source.version));
+    Ok(Kernel {
+        flavour,
+        version: source.version.clone(),
+        key,
+        directory,
+    })
+}
+
+/// The fragments of a flavour in one, without their comments.
+fn fragments(lab: &Lab, flavour: Flavour) -> Result<String> {
+    let mut merged = String::new();
+    for fragment in flavour.fragments() {
+        let path = lab.repository.join(fragment);
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        for line in text.lines() {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if !line.is_empty() {
+                writeln!(merged, "{line}")?;
+            }
+        }
+    }
+    Ok(merged)
+}
+
+fn build(lab: &Lab, tools: &Tools, kernel: &Kernel, source: &Path) -> Result<()> {
+    let Kernel {
+        flavour, directory, ..
+    } = kernel;
+    let objects = lab
+        .cache
+        .path("objects")
+        .join(directory.file_name().unwrap_or_default());
+    fs::create_dir_all(&objects)?;
+    let make = |log: &str| {
+        tools
+            .make(source)
+            .arg(format!("O={}", objects.display()))
+            .log(lab.cache.log_file(&format!("{flavour}-{log}")))
+    };
+
+    configure(&fragments(lab, *flavour)?, &objects, make("config"))?;
+    let step = step(&format!(
+        "building the {flavour} kernel (some 7 minutes on 2 cores)"
+    ));
+    let mut lines = 0;
+    make("kernel")
+        .args(["bzImage", "modules"])
+        .on_line(|_| {
+            lines += 1;
+            step.at(lines, flavour.expected_lines());
+        })
+        .run()
+        .with_context(|| format!("building the {flavour} kernel"))?;
+    drop(step);
+
+    let scratch = lab.cache.scratch("kernel")?;
+    prune(source, &objects, scratch.path(), make("prune"))?;
+    lab.cache.publish(scratch, directory)?;
+    fs::remove_dir_all(&objects).context("removing the object tree")
+}
+
+/// Makes the configuration, and sees to it that nothing that was asked for has been dropped.
+fn configure(wanted: &str, objects: &Path, make: Cmd) -> Result<()> {
+    let fragment = objects.join("callgate.config");
+    // Rewriting an unchanged configuration would make a continued build start over.
+    if fs::read_to_string(&fragment).is_ok_and(|old| old == wanted)
+        && objects.join("include/config/auto.conf").exists()
+    {
+        return Ok(());
+    }
+    fs::write(&fragment, wanted)?;
+    make.arg("allnoconfig")
+        .env("KCONFIG_ALLCONFIG", &fragment)
+        .run()
+        .context("configuring the kernel")?;
+    let dropped = dropped(wanted, &fs::read_to_string(objects.join(".config"))?);
+    if !dropped.is_empty() {
+        fs::remove_file(&fragment)?;
+        bail!(
+            "the kernel's configuration does not have what its fragments ask for: {}\n\
+             Look at the options' dependencies in the kernel's Kconfig files, and mend \
+             kernel/config.",
+            dropped.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// The lines of a fragment that do not hold in the finished configuration.
+fn dropped<'a>(wanted: &'a str, config: &str) -> Vec<&'a str> {
+    let holds = |line: &str| match line.strip_suffix("=n") {
+        Some(option) => !config
+            .lines()
+            .any(|set| set.starts_with(&format!("{option}="))),
+        None => config.lines().any(|set| set == line),
+    };
+    wanted.lines().filter(|line| !holds(line)).collect()
+}
+
+/// Takes from a built tree what boots and module builds need: some 150 MB of its 2 GB.
+///
+/// The kernel's own script for that, the one that its Debian and RPM packages are made with, leaves
+/// out what modules in Rust need; that is added.
+fn prune(source: &Path, objects: &Path, into: &Path, make: Cmd) -> Result<()> {
+    let tree = into.join("build");
+    fs::copy(objects.join("arch/x86/boot/bzImage"), into.join("bzImage"))?;
+    make.arg("run-command")
+        .arg(format!(
+            "KBUILD_RUN_COMMAND=$(srctree)/scripts/package/install-extmod-build {}",
+            tree.display()
+        ))
+        .run()
+        .context("taking what modules need from the kernel's tree")?;
+    fs::copy(objects.join(".config"), tree.join(".config"))?;
+    // Crates as the compiler wants them, and their sources for rust-analyzer.
+    copy_matching(
+        &objects.join("rust"),
+        &tree.join("rust"),
+        &["rmeta", "so", "rs"],
+    )?;
+    copy_matching(&source.join("rust"), &tree.join("rust"), &["rs"])?;
+    for file in [
+        "Makefile",
+        "bindgen_parameters",
+        "bindings/bindings_helper.h",
+    ] {
+        fs::copy(source.join("rust").join(file), tree.join("rust").join(file))?;
+    }
+    Ok(())
+}
+
+/// Copies the files below `from` that end in one of `extensions`.
+fn copy_matching(from: &Path, to: &Path, extensions: &[&str]) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_matching(&entry.path(), &target, extensions)?;
+        } else if entry
+            .path()
+            .extension()
+            .is_some_and(|end| extensions.iter().any(|e| end == *e))
+        {
+            fs::create_dir_all(to)?;
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_option_is_noticed() {
+        let config = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_AB=y\nCONFIG_N=16\n";
+        assert!(dropped("CONFIG_A=y\nCONFIG_N=16\nCONFIG_B=n", config).is_empty());
+        assert_eq!(dropped("CONFIG_B=y\nCONFIG_A=y", config), ["CONFIG_B=y"]);
+        assert_eq!(dropped("CONFIG_AB=n", config), ["CONFIG_AB=n"]);
+        assert_eq!(dropped("CONFIG_N=1", config), ["CONFIG_N=1"]);
+    }
+}

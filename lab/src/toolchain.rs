@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The compilers a kernel with Rust needs: which of the installed ones to use, and the two pieces
+//! that are fetched into the cache when the machine has none (the sources of `core`, and bindgen).
+
+mod bindgen;
+mod machine;
+mod rust_src;
+mod version;
+
+pub use bindgen::ensure_bindgen;
+pub use machine::Machine;
+pub use rust_src::ensure_rust_src;
+pub use version::Version;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::command::Cmd;
+
+/// The oldest LLVM that Linux 7.3 can be built with, and the newest that was heard of.
+pub const LLVM: std::ops::RangeInclusive<u32> = 17..=22;
+
+/// The LLVM to install where there is none: the newest that Debian 12 and 13 both have.
+pub const LLVM_INSTALL: u32 = 19;
+
+/// The LLVM tools that kbuild calls besides clang.
+pub const LLVM_TOOLS: &[&str] = &[
+    "llvm-ar",
+    "llvm-nm",
+    "llvm-objcopy",
+    "llvm-objdump",
+    "llvm-readelf",
+    "llvm-strip",
+];
+
+/// One LLVM, all of whose tools carry the same suffix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Toolchain {
+    /// What follows every tool's name: `-19`, or nothing.
+    pub llvm_suffix: String,
+    /// The version of its clang.
+    pub clang: Version,
+    /// The directory of its libclang, for bindgen's `LIBCLANG_PATH`.
+    pub libclang: Option<PathBuf>,
+}
+
+impl Toolchain {
+    /// The newest complete LLVM on this machine.
+    pub fn find() -> Option<Self> {
+        Self::find_on(&Machine::here())
+    }
+
+    /// The newest complete LLVM on the given machine.
+    pub fn find_on(machine: &Machine) -> Option<Self> {
+        Self::candidates(machine)
+            .into_iter()
+            .find(|candidate| candidate.is_complete(machine))
+    }
+
+    /// Every supported clang, newest first, whether or not the rest of its LLVM is there.
+    pub(crate) fn candidates(machine: &Machine) -> Vec<Self> {
+        let suffixes = LLVM
+            .rev()
+            .map(|major| format!("-{major}"))
+            .chain([String::new()]);
+        let mut found: Vec<_> = suffixes
+            .filter_map(|suffix| {
+                let clang = machine.version(&format!("clang{suffix}"), &["--version"])?;
+                let libclang = machine.libclang(&suffix, clang.major);
+                LLVM.contains(&clang.major).then_some(Self {
+                    llvm_suffix: suffix,
+                    clang,
+                    libclang,
+                })
+            })
+            .collect();
+        // Stable: of one version, the name with the suffix stays before the plain one.
+        found.sort_by_key(|candidate| std::cmp::Reverse(candidate.clang));
+        found
+    }
+
+    fn is_complete(&self, machine: &Machine) -> bool {
+        let has = |tool: &str| machine.find(&self.tool(tool)).is_some();
+        self.libclang.is_some() && has("ld.lld") && LLVM_TOOLS.iter().all(|tool| has(tool))
+    }
+
+    /// The value of make's `LLVM=`.
+    pub fn make_llvm(&self) -> &str {
+        if self.llvm_suffix.is_empty() {
+            "1"
+        } else {
+            &self.llvm_suffix
+        }
+    }
+
+    /// The full name of one of its tools.
+    pub fn tool(&self, name: &str) -> String {
+        format!("{name}{}", self.llvm_suffix)
+    }
+}
+
+/// The compiler that cargo and kbuild will call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rustc {
+    /// The whole line, as the kernel records it in `CONFIG_RUSTC_VERSION_TEXT`.
+    pub text: String,
+    /// Its version.
+    pub version: Version,
+}
+
+/// Asks rustc for its version.
+pub fn rustc_version() -> Result<Rustc> {
+    let text = Cmd::new("rustc")
+        .arg("--version")
+        .output()?
+        .trim()
+        .to_owned();
+    let version = Version::find(&text).with_context(|| format!("no version in `{text}`"))?;
+    Ok(Rustc { text, version })
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What came of a boot. It failed until the guest has delivered exactly one verdict that says
+//! otherwise, the kernel has not complained, and the machine has turned itself off.
+
+use crate::splat::{Console, Splat};
+use guest::Message;
+use std::process::ExitStatus;
+
+/// What came of a boot, the worst first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The kernel gave up.
+    Panicked,
+    /// The kernel complained: an oops, a warning, a sanitiser's or checker's report, lost memory.
+    Complained,
+    /// It did not end in time.
+    TimedOut(String),
+    /// A check failed, or the report is not what a good run's looks like.
+    Failed(String),
+    /// All is well.
+    Passed,
+}
+
+impl Outcome {
+    /// The exit status that tells a script of it.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Outcome::Passed => 0,
+            Outcome::Failed(_) => 1,
+            Outcome::Complained => 4,
+            Outcome::Panicked => 5,
+            Outcome::TimedOut(_) => 6,
+        }
+    }
+
+    /// How bad it is.
+    fn rank(&self) -> u8 {
+        match self {
+            Outcome::Passed => 0,
+            Outcome::Failed(_) => 1,
+            Outcome::TimedOut(_) => 2,
+            Outcome::Complained => 3,
+            Outcome::Panicked => 4,
+        }
+    }
+
+    /// The worse of two.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        if other.rank() > self.rank() {
+            other
+        } else {
+            self
+        }
+    }
+}
+
+/// How the VM ended.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// By itself.
+    Exited(ExitStatus),
+    /// We ended it, because this took too long.
+    Killed(String),
+}
+
+/// Collects what is heard from a VM, and judges.
+#[derive(Debug, Default)]
+pub struct Judge {
+    console: Console,
+    verdicts: Vec<bool>,
+    /// Failed checks, in the guest's words.
+    failed: Vec<String>,
+    leaks: Vec<Splat>,
+    /// What arrived on the report port that is no message.
+    garbled: Option<String>,
+    /// A message that came after the verdict.
+    late: bool,
+}
+
+impl Judge {
+    /// Takes a line of the kernel's console.
+    pub fn console_line(&mut self, line: &str) {
+        if let Some((_, why)) = line.split_once(guest::GIVES_UP) {
+            self.failed
+                .push(format!("PID 1 gave up: {}", why.trim_end()));
+        }
+        self.console.line(line);
+    }
+
+    /// Takes a line of the guest's report; `complete` says whether a newline ended it. Gives the
+    /// message, if it is one.
+    pub fn report_line(&mut self, line: &str, complete: bool) -> Option<Message> {
+        let message = serde_json::from_str(line).ok().filter(|_| complete);
+        let Some(message) = message else {
+            self.garbled.get_or_insert_with(|| line.into());
+            return None;
+        };
+        if !self.verdicts.is_empty() {
+            self.late = true;
+        }
+        match &message {
+            Message::Verdict { passed } => self.verdicts.push(*passed),
+            Message::Test {
+                gate,
+                name,
+                failure: Some(_),
+                ..
+            } => {
+                self.failed.push(format!("{gate}::{name}"));
+            }
+            Message::GateEnds {
+                gate,
+                error: Some(error),
+                ..
+            } => {
+                self.failed.push(format!("{gate}: {error}"));
+            }
+            Message::Leak { during, report } => self.leaks.push(Splat {
+                during: during.clone(),
+                title: "kmemleak: memory that nothing points to any more".into(),
+                report: report.lines().map(str::to_owned).collect(),
+            }),
+            _ => {}
+        }
+        Some(message)
+    }
+
+    /// What is going on in the VM, as its kernel log says.
+    pub fn during(&self) -> &str {
+        self.console.during()
+    }
+
+    /// Whether there is nothing more to wait for: a kernel that panicked says nothing else.
+    pub fn panicked(&self) -> bool {
+        self.console.panicked()
+    }
+
+    /// Whether the guest has delivered its verdict.
+    pub fn has_verdict(&self) -> bool {
+        !self.verdicts.is_empty()
+    }
+
+    /// Everything the kernel complained of.
+    pub fn splats(&self) -> impl Iterator<Item = &Splat> {
+        self.console.splats().iter().chain(&self.leaks)
+    }
+
+    /// What came of it all.
+    pub fn outcome(&self, end: &End) -> Outcome {
+        if self.console.panicked() {
+            return Outcome::Panicked;
+        }
+        if self.splats().next().is_some() {
+            return Outcome::Complained;
+        }
+        let status = match end {
+            End::Killed(why) => {
+                return Outcome::TimedOut(format!("{why}, during {}", self.console.during()));
+            }
+            End::Exited(status) => status,
+        };
+        let failed = |why: String| Outcome::Failed(why);
+        if !self.failed.is_empty() {
+            return failed(self.failed.join("\n"));
+        }
+        if !status.success() {
+            return failed(format!("the VM itself ended badly: {status}"));
+        }
+        if let Some(line) = &self.garbled {
+            return failed(format!(
+                "the guest's report has a line that is cut or garbled: {line:?}"
+            ));
+        }
+        match self.verdicts[..] {
+            [true] if !self.late => Outcome::Passed,
+            [true] => failed("the guest went on after its verdict".into()),
+            [false] => failed("the guest says that it failed, but not why".into()),
+            [] => failed(format!(
+                "the VM turned itself off without a verdict, during {}",
+                self.console.during()
+            )),
+            _ => failed(format!(
+                "the guest delivered {} verdicts",
+                self.verdicts.len()
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    const GOOD: &str = r#"{"verdict":{"passed":true}}"#;
+
+    fn judge(report: &[&str], end: &End) -> Outcome {
+        let mut judge = Judge::default();
+        for line in report {
+            judge.report_line(line, true);
+        }
+        judge.outcome(end)
+    }
+
+    fn off() -> End {
+        End::Exited(ExitStatus::from_raw(0))
+    }
+
+    fn failed(outcome: &Outcome) -> &str {
+        let Outcome::Failed(why) = outcome else {
+            panic!("{outcome:?}")
+        };
+        why
+    }
+
+    #[test]
+    fn one_good_verdict_passes() {
+        assert_eq!(judge(&[GOOD], &off()), Outcome::Passed);
+    }
+
+    #[test]
+    fn silence_fails() {
+        assert!(failed(&judge(&[], &off())).contains("without a verdict"));
+    }
+
+    #[test]
+    fn two_verdicts_fail() {
+        assert!(failed(&judge(&[GOOD, GOOD], &off())).contains("2 verdicts"));
+    }
+
+    #[test]
+    fn a_report_that_goes_on_behind_the_verdict_fails() {
+        let more = r#"{"busy":{"with":"x"}}"#;
+        assert!(failed(&judge(&[GOOD, more], &off())).contains("went on"));
+    }
+
+    #[test]
+    fn a_verdict_cut_short_fails() {
+        let mut cut = Judge::default();
+        cut.report_line(&GOOD[..12], false);
+        assert!(failed(&cut.outcome(&off())).contains("cut"));
+        // Cut exactly before its newline it is not complete either.
+        let mut cut = Judge::default();
+        cut.report_line(GOOD, false);
+        assert!(failed(&cut.outcome(&off())).contains("cut"));
+    }
+
+    #[test]
+    fn a_failed_test_outweighs_a_good_verdict() {
+        let test = r#"{"test":{"gate":"g","name":"n","failure":"x","millis":1}}"#;
+        assert_eq!(failed(&judge(&[test, GOOD], &off())), "g::n");
+    }
+
+    #[test]
+    fn a_killed_vm_fails_whatever_it_said() {
+        let killed = End::Exited(ExitStatus::from_raw(9));
+        assert!(failed(&judge(&[GOOD], &killed)).contains("signal: 9"));
+    }
+
+    #[test]
+    fn a_splat_outweighs_a_good_verdict_and_a_panic_a_splat() {
+        let mut judge = Judge::default();
+        judge.report_line(GOOD, true);
+        judge.console_line("[    1.0] WARNING: x");
+        assert_eq!(judge.outcome(&off()), Outcome::Complained);
+        judge.console_line("[    1.0] Kernel panic - not syncing: y");
+        assert_eq!(judge.outcome(&off()), Outcome::Panicked);
+    }
+
+    #[test]
+    fn time_that_ran_out_is_told_apart() {
+        let end = End::Killed("silent for 5 s".into());
+        let outcome = judge(&[], &end);
+        assert_eq!(
+            outcome,
+            Outcome::TimedOut("silent for 5 s, during boot".into())
+        );
+        assert_eq!(outcome.exit_status(), 6);
+    }
+}
