@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+
+/*
+ * What callgate_kernel needs from C and kernel::bindings does not have.
+ *
+ * bindgen drops a macro whose value is a cast; a constant of the same value gets through, as in
+ * rust/bindings/bindings_helper.h. Kbuild takes the prefix off again.
+ */
+
+#include <linux/fs.h>
+#include <linux/poll.h>
+
+const __poll_t RUST_CONST_HELPER_EPOLLIN = EPOLLIN;
+const __poll_t RUST_CONST_HELPER_EPOLLRDNORM = EPOLLRDNORM;
+const __poll_t RUST_CONST_HELPER_EPOLLOUT = EPOLLOUT;
+const __poll_t RUST_CONST_HELPER_EPOLLWRNORM = EPOLLWRNORM;
+
+const int RUST_CONST_HELPER_IOCB_NOWAIT = IOCB_NOWAIT;

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bindings: those of the `kernel` crate, and what `bindings.h` adds to them.
+//!
+//! An item that exists in both would be two distinct types, or two declarations of one function.
+//! The build refuses it: the generated file uses every added item once through this module, where
+//! such a name is ambiguous between the two glob imports.
+
+pub(crate) use added::*;
+pub(crate) use kernel::bindings::*;
+
+#[expect(unreachable_pub, unused_imports)]
+mod added {
+    // What the added items mention.
+    use kernel::{bindings::*, ffi};
+
+    // Made by Kbuild from `bindings.h`.
+    include!(env!("CALLGATE_BINDINGS"));
+}
