@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel side of the character-device gate: a message to overwrite, and a pipe.
+//!
+//! The HOWTO's `my_device` holds one message, and leaves its node to the user. Today's
+//! `callgate_chardev` is a pipe that never ends: its node appears by itself, and a program can wait
+//! for it.
+
+#![deny(unsafe_code)]
+
+pub mod abi;
+
+use abi::{MESSAGE_CAPACITY, PIPE_CAPACITY};
+use callgate_kernel::{
+    chardev,
+    file::{self, FileOperations},
+    misc,
+};
+use kernel::{
+    fs::{file::flags::O_EXCL, File, Kiocb, LocalFile},
+    iov::{IovIterDest, IovIterSource},
+    new_mutex, new_poll_condvar,
+    prelude::*,
+    seq_file::{seq_print, SeqFile},
+    sync::{
+        atomic::{ordering::Relaxed, Atomic},
+        poll::{PollCondVar, PollTable},
+        Arc, ArcBorrow, Mutex,
+    },
+};
+
+module! {
+    type: ChardevModule,
+    name: "callgate_chardev",
+    authors: ["callgate"],
+    description: "character device: read, write, poll and lseek on a node in /dev",
+    license: "GPL",
+}
+
+#[pin_data]
+struct ChardevModule {
+    _howto: chardev::Registration<MessageFile>,
+    #[pin]
+    _today: misc::Registration<PipeFile>,
+}
+
+impl kernel::InPlaceModule for ChardevModule {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _howto: {
+                let howto = chardev::Registration::new(abi::DRIVER, 1, Message::new()?)?;
+                let major = howto.major();
+                let (node, minor) = (abi::HOWTO_NODE, abi::HOWTO_MINOR);
+                pr_info!("cdev example: assigned major: {major}\n");
+                pr_info!("create node with mknod {node} c {major} {minor}\n");
+                howto
+            },
+            _today <- misc::Registration::new(abi::PIPE_NAME, abi::PIPE_MODE, Pipe::new()?),
+        })
+    }
+}
+
+// The HOWTO's device.
+
+/// The message that all who open the device share.
+#[pin_data]
+struct Message {
+    #[pin]
+    text: Mutex<Text>,
+}
+
+/// `bytes` up to `len`.
+#[derive(Clone, Copy)]
+struct Text {
+    bytes: [u8; MESSAGE_CAPACITY],
+    len: usize,
+}
+
+impl Message {
+    fn new() -> Result<Arc<Self>> {
+        let text = Text {
+            bytes: [0; MESSAGE_CAPACITY],
+            len: 0,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                text <- new_mutex!(text),
+            }),
+            GFP_KERNEL,
+        )
+    }
+}
+
+struct MessageFile;
+
+#[vtable]
+impl FileOperations for MessageFile {
+    type Shared = Message;
+    type Ptr = Arc<Message>;
+
+    fn open(message: ArcBorrow<'_, Message>, _file: &File) -> Result<Arc<Message>> {
+        Ok(message.into())
+    }
+
+    fn read_iter(mut kiocb: Kiocb<'_, Arc<Message>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
+        // Copied first, so that the lock is not held while user memory is written, which may take as
+        // long as the user likes; and so that nobody reads half of one message and half of another.
+        let text = *kiocb.file().text.lock();
+        file::read_from_buffer(iov, kiocb.ki_pos_mut(), &text.bytes[..text.len])
+    }
+
+    /// Replaces the whole message, wherever the file position is.
+    fn write_iter(
+        mut kiocb: Kiocb<'_, Arc<Message>>,
+        iov: &mut IovIterSource<'_>,
+    ) -> Result<usize> {
+        let len = iov.len();
+        if len == 0 {
+            return Ok(0);
+        }
+        if len >= MESSAGE_CAPACITY {
+            return Err(EINVAL);
+        }
+        let mut text = Text {
+            bytes: [0; MESSAGE_CAPACITY],
+            len,
+        };
+        // All of it, or the old message stays.
+        file::copy_whole(iov, &mut text.bytes[..len])?;
+        *kiocb.file().text.lock() = text;
+        // The next read on this file starts at the beginning of what was written.
+        *kiocb.ki_pos_mut() = 0;
+        Ok(len)
+    }
+
+    fn llseek(
+        message: ArcBorrow<'_, Message>,
+        file: &LocalFile,
+        offset: i64,
+        whence: i32,
+    ) -> Result<i64> {
+        let len = message.text.lock().len;
+        file::fixed_size_llseek(file, offset, whence, len as i64)
+    }
+}
+
+// Today's device.
+
+/// The pipe that all who open the device share.
+///
+/// The lock is never held while user memory is copied: a user can make that take forever, and would
+/// lock everybody out. Yet no byte may get lost or out of order when a copy fails halfway. So
+/// whoever copies takes a turn, as `reader` or `writer`: only the reader takes bytes out, and only
+/// once they have been copied; only the writer puts bytes in. Who has to wait for a turn can be
+/// interrupted, or gets `EAGAIN`.
+#[pin_data]
+struct Pipe {
+    #[pin]
+    state: Mutex<State>,
+    /// Told of every change of the state.
+    #[pin]
+    changed: PollCondVar,
+}
+
+struct State {
+    fifo: Fifo,
+    /// Somebody is copying out of the pipe.
+    reader: bool,
+    /// Somebody is copying into the pipe.
+    writer: bool,
+    /// How many have opened the device.
+    opens: usize,
+    /// The one who has, wants to be alone.
+    exclusive: bool,
+}
+
+impl State {
+    fn is_readable(&self) -> bool {
+        !self.reader && self.fifo.len > 0
+    }
+
+    fn is_writable(&self) -> bool {
+        !self.writer && self.fifo.room() > 0
+    }
+}
+
+impl Pipe {
+    fn new() -> Result<Arc<Self>> {
+        let state = State {
+            fifo: Fifo::new()?,
+            reader: false,
+            writer: false,
+            opens: 0,
+            exclusive: false,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                state <- new_mutex!(state),
+                changed <- new_poll_condvar!(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Waits until `ready`, and calls `then` before that can change.
+    fn when<R>(
+        &self,
+        nonblocking: bool,
+        ready: impl Fn(&State) -> bool,
+        then: impl FnOnce(&mut State) -> R,
+    ) -> Result<R> {
+        let mut state = self.state.lock();
+        while !ready(&state) {
+            if nonblocking {
+                return Err(EAGAIN);
+            }
+            if self.changed.wait_interruptible(&mut state) {
+                // The kernel makes it EINTR, or calls again, as the signal's handler wants it.
+                return Err(ERESTARTSYS);
+            }
+        }
+        Ok(then(&mut state))
+    }
+
+    /// Changes the state, and tells everybody who waits for that.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock());
+        self.changed.notify_all();
+    }
+}
+
+/// What belongs to one open file.
+struct Opened {
+    pipe: Arc<Pipe>,
+    exclusive: bool,
+    read: Atomic<u64>,
+    written: Atomic<u64>,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let mut state = self.pipe.state.lock();
+        state.opens -= 1;
+        if self.exclusive {
+            state.exclusive = false;
+        }
+    }
+}
+
+struct PipeFile;
+
+#[vtable]
+impl FileOperations for PipeFile {
+    type Shared = Pipe;
+    type Ptr = KBox<Opened>;
+
+    /// `O_EXCL` asks to be alone with the device; as long as somebody is, nobody else gets in.
+    fn open(pipe: ArcBorrow<'_, Pipe>, file: &File) -> Result<KBox<Opened>> {
+        let exclusive = file.flags() & O_EXCL != 0;
+        {
+            let mut state = pipe.state.lock();
+            if state.exclusive || (exclusive && state.opens > 0) {
+                return Err(EBUSY);
+            }
+            state.opens += 1;
+            state.exclusive = exclusive;
+        }
+        // Should there be no memory for it, it is dropped, and so the device is closed again.
+        let opened = Opened {
+            pipe: pipe.into(),
+            exclusive,
+            read: Atomic::new(0),
+            written: Atomic::new(0),
+        };
+        Ok(KBox::new(opened, GFP_KERNEL)?)
+    }
+
+    /// Waits for the first byte, and returns what is there.
+    fn read_iter(kiocb: Kiocb<'_, KBox<Opened>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
+        if iov.is_empty() {
+            return Ok(0);
+        }
+        let opened = kiocb.file();
+        let pipe = &opened.pipe;
+        let mut buf = KVec::from_elem(0, iov.len().min(PIPE_CAPACITY), GFP_KERNEL)?;
+
+        let len = pipe.when(file::is_nonblocking(&kiocb), State::is_readable, |state| {
+            state.reader = true;
+            state.fifo.peek(&mut buf)
+        })?;
+        let copied = iov.copy_to_iter(&buf[..len]);
+        pipe.change(|state| {
+            state.fifo.discard(copied);
+            state.reader = false;
+        });
+
+        if copied == 0 {
+            return Err(EFAULT);
+        }
+        opened.read.fetch_add(copied as u64, Relaxed);
+        Ok(copied)
+    }
+
+    /// Waits for room until everything is written. What finds room at once goes in as one piece.
+    fn write_iter(kiocb: Kiocb<'_, KBox<Opened>>, iov: &mut IovIterSource<'_>) -> Result<usize> {
+        if iov.is_empty() {
+            return Ok(0);
+        }
+        let opened = kiocb.file();
+        let pipe = &opened.pipe;
+        let mut buf = KVec::from_elem(0, iov.len().min(PIPE_CAPACITY), GFP_KERNEL)?;
+        let mut written = 0;
+
+        let end = loop {
+            let room = pipe.when(file::is_nonblocking(&kiocb), State::is_writable, |state| {
+                state.writer = true;
+                state.fifo.room()
+            });
+            let room = match room {
+                Ok(room) => room.min(iov.len()),
+                Err(err) => break err,
+            };
+            let copied = iov.copy_from_iter(&mut buf[..room]);
+            pipe.change(|state| {
+                // There is no less room than before, as nobody else was the writer.
+                state.fifo.put(&buf[..copied]);
+                state.writer = false;
+            });
+            written += copied;
+            opened.written.fetch_add(copied as u64, Relaxed);
+            if copied < room {
+                break EFAULT;
+            }
+            if iov.is_empty() {
+                return Ok(written);
+            }
+        };
+        // What has been written cannot be taken back, so it is reported; the error comes up again
+        // if the user goes on.
+        if written > 0 {
+            Ok(written)
+        } else {
+            Err(end)
+        }
+    }
+
+    fn poll(opened: &Opened, file: &File, table: PollTable<'_>) -> u32 {
+        // First registered, then looked: a change in between is not missed.
+        table.register_wait(file, &opened.pipe.changed);
+        let state = opened.pipe.state.lock();
+        let mut ready = 0;
+        if state.is_readable() {
+            ready |= file::EPOLLIN | file::EPOLLRDNORM;
+        }
+        if state.is_writable() {
+            ready |= file::EPOLLOUT | file::EPOLLWRNORM;
+        }
+        ready
+    }
+
+    fn show_fdinfo(opened: &Opened, m: &SeqFile) {
+        seq_print!(m, "callgate_read:\t{}\n", opened.read.load(Relaxed));
+        seq_print!(m, "callgate_written:\t{}\n", opened.written.load(Relaxed));
+    }
+}
+
+/// Bytes in the order they came.
+struct Fifo {
+    /// Of size `PIPE_CAPACITY`, used as a ring.
+    bytes: KVec<u8>,
+    /// Where the oldest byte is.
+    first: usize,
+    len: usize,
+}
+
+impl Fifo {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            bytes: KVec::from_elem(0, PIPE_CAPACITY, GFP_KERNEL)?,
+            first: 0,
+            len: 0,
+        })
+    }
+
+    fn room(&self) -> usize {
+        PIPE_CAPACITY - self.len
+    }
+
+    /// Copies the oldest bytes to `to` and returns how many.
+    fn peek(&self, to: &mut [u8]) -> usize {
+        let count = to.len().min(self.len);
+        let (wrapped, oldest) = self.bytes.split_at(self.first);
+        let straight = count.min(oldest.len());
+        to[..straight].copy_from_slice(&oldest[..straight]);
+        to[straight..count].copy_from_slice(&wrapped[..count - straight]);
+        count
+    }
+
+    /// Removes the oldest `count` bytes.
+    fn discard(&mut self, count: usize) {
+        self.first = (self.first + count) % PIPE_CAPACITY;
+        self.len -= count;
+    }
+
+    /// Adds `from`, for which there must be room.
+    fn put(&mut self, from: &[u8]) {
+        let end = (self.first + self.len) % PIPE_CAPACITY;
+        let (wrapped, free) = self.bytes.split_at_mut(end);
+        let (straight, rest) = from.split_at(from.len().min(free.len()));
+        free[..straight.len()].copy_from_slice(straight);
+        wrapped[..rest.len()].copy_from_slice(rest);
+        self.len += from.len();
+    }
+}

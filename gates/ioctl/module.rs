@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel side of the ioctl gate: a message, stored and given out by typed commands.
+//!
+//! There are two devices, which differ only in how they get their node. The HOWTO's `my_device` has
+//! a major number and leaves the node to the user; today's `callgate_ioctl` is a misc device, whose
+//! node appears by itself. Each has a message of its own.
+
+#![deny(unsafe_code)]
+
+pub mod abi;
+
+use abi::{Message, Status, MESSAGE_CAPACITY};
+use callgate_kernel::{
+    chardev,
+    file::FileOperations,
+    ioctl::{same_but_size, Call},
+    misc,
+};
+use kernel::{
+    fs::File,
+    ioctl::{_IO, _IOR, _IOW, _IOWR},
+    new_mutex,
+    prelude::*,
+    sync::{Arc, ArcBorrow, Mutex},
+};
+
+module! {
+    type: IoctlModule,
+    name: "callgate_ioctl",
+    authors: ["callgate"],
+    description: "ioctl: typed commands on an open file",
+    license: "GPL",
+}
+
+// A command's number says in which direction its argument goes and how large it is.
+const _: () = {
+    const TYPE: u32 = abi::TYPE as u32;
+    assert!(abi::READ == _IOR::<i32>(TYPE, 0));
+    assert!(abi::WRITE == _IOW::<i32>(TYPE, 1));
+    assert!(abi::CLEAR == _IO(TYPE, 2));
+    assert!(abi::SET == _IOW::<Message>(TYPE, 3));
+    assert!(abi::GET == _IOR::<Message>(TYPE, 4));
+    assert!(abi::EXCHANGE == _IOWR::<Message>(TYPE, 5));
+    assert!(abi::STATUS == _IOWR::<Status>(TYPE, 6));
+    assert!(abi::STATUS_SIZE_V0 == core::mem::offset_of!(Status, loads));
+};
+
+#[pin_data]
+struct IoctlModule {
+    _howto: chardev::Registration<Device>,
+    #[pin]
+    _today: misc::Registration<Device>,
+}
+
+impl kernel::InPlaceModule for IoctlModule {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _howto: {
+                let howto = chardev::Registration::new(abi::DRIVER, 1, Store::new()?)?;
+                let major = howto.major();
+                let (node, minor) = (abi::HOWTO_NODE, abi::HOWTO_MINOR);
+                pr_info!("cdev example: assigned major: {major}\n");
+                pr_info!("create node with mknod {node} c {major} {minor}\n");
+                howto
+            },
+            _today <- misc::Registration::new(abi::STORE_NAME, abi::STORE_MODE, Store::new()?),
+        })
+    }
+}
+
+/// What a device keeps.
+#[pin_data]
+struct Store {
+    #[pin]
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    message: Message,
+    stores: u64,
+    loads: u64,
+    refused: u64,
+    /// Goes up with every change of the above, so that one can tell whether there was one.
+    changes: u64,
+}
+
+impl State {
+    fn store(&mut self, message: Message) {
+        self.message = message;
+        self.stores += 1;
+        self.changes += 1;
+    }
+
+    fn count_load(&mut self) {
+        self.loads += 1;
+        self.changes += 1;
+    }
+
+    fn reset_counters(&mut self) {
+        self.stores = 0;
+        self.loads = 0;
+        self.refused = 0;
+        self.changes += 1;
+    }
+}
+
+const NO_MESSAGE: Message = Message {
+    len: 0,
+    bytes: [0; MESSAGE_CAPACITY],
+};
+
+/// Makes a message of `text`: the bytes behind it are zero, whatever the user had there.
+fn message(text: &[u8]) -> Result<Message> {
+    let mut message = NO_MESSAGE;
+    message
+        .bytes
+        .get_mut(..text.len())
+        .ok_or(EINVAL)?
+        .copy_from_slice(text);
+    message.len = text.len() as u32;
+    Ok(message)
+}
+
+/// Reads a message that the user made. From here on only our copy counts, which the user cannot
+/// change behind our back.
+fn check(theirs: &Message) -> Result<Message> {
+    message(theirs.bytes.get(..theirs.len as usize).ok_or(EINVAL)?)
+}
+
+fn log(stored: &Message) {
+    pr_info!("message stored, {} bytes\n", stored.len);
+}
+
+impl Store {
+    fn new() -> Result<Arc<Self>> {
+        let state = State {
+            message: NO_MESSAGE,
+            stores: 0,
+            loads: 0,
+            refused: 0,
+            changes: 0,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                state <- new_mutex!(state),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn carry_out(&self, call: Call) -> Result {
+        match call.cmd() {
+            abi::READ => self.read(call),
+            abi::WRITE => self.write(call),
+            abi::CLEAR => self.clear(),
+            abi::SET => self.set(call),
+            abi::GET => self.get(call),
+            abi::EXCHANGE => self.exchange(call),
+            cmd if same_but_size(cmd, abi::STATUS) => self.status(call),
+            _ => Err(ENOTTY),
+        }
+    }
+
+    fn store(&self, message: Message) {
+        self.state.lock().store(message);
+        log(&message);
+    }
+
+    /// From the kernel, as the HOWTO has it: a string. The number says four bytes, so nothing but
+    /// the convention tells how many the caller has room for.
+    fn read(&self, call: Call) -> Result {
+        let Message { len, mut bytes } = self.state.lock().message;
+        let len = len as usize;
+        // Only `SET` and `EXCHANGE` can have stored a message that leaves no room for the NUL. To
+        // write it nevertheless would be to write behind the caller's buffer.
+        *bytes.get_mut(len).ok_or(EMSGSIZE)? = 0;
+        let string = bytes.get(..=len).ok_or(EMSGSIZE)?;
+        // No lock is held here, nor anywhere else while user memory is copied: that may take as long
+        // as the user likes.
+        call.reply(string.len()).write(string)?;
+        self.state.lock().count_load();
+        Ok(())
+    }
+
+    /// To the kernel, as the HOWTO has it: a string, which its NUL ends and not the number.
+    fn write(&self, call: Call) -> Result {
+        let mut buf = [0; MESSAGE_CAPACITY];
+        self.store(message(call.read_str(&mut buf)?)?);
+        Ok(())
+    }
+
+    /// No argument.
+    fn clear(&self) -> Result {
+        let mut state = self.state.lock();
+        state.message = NO_MESSAGE;
+        state.reset_counters();
+        Ok(())
+    }
+
+    /// To the kernel.
+    fn set(&self, call: Call) -> Result {
+        let (theirs, _) = call.read::<Message>()?;
+        self.store(check(&theirs)?);
+        Ok(())
+    }
+
+    /// From the kernel.
+    fn get(&self, call: Call) -> Result {
+        let message = self.state.lock().message;
+        call.reply(size_of::<Message>()).write(&message)?;
+        self.state.lock().count_load();
+        Ok(())
+    }
+
+    /// Exchange. Either the caller gets the message that its own replaces, or nothing happens.
+    fn exchange(&self, call: Call) -> Result {
+        let (theirs, reply) = call.read::<Message>()?;
+        let new = check(&theirs)?;
+        self.after_answering(
+            |state| reply.write(&state.message),
+            |state| {
+                state.count_load();
+                state.store(new);
+            },
+        )?;
+        log(&new);
+        Ok(())
+    }
+
+    /// An extensible struct: callers that were compiled with an older or newer [`Status`] are served.
+    fn status(&self, call: Call) -> Result {
+        let (request, reply) = call.read_struct::<Status>(abi::STATUS_SIZE_V0)?;
+        // What means nothing yet must be zero, or it could never come to mean something.
+        let known = Status {
+            flags: request.flags & abi::STATUS_RESET,
+            ..Status::default()
+        };
+        if request != known {
+            return Err(EINVAL);
+        }
+        let answer = |state: &State| {
+            reply.write(&Status {
+                flags: 0,
+                message_len: state.message.len,
+                stores: state.stores,
+                loads: state.loads,
+                refused: state.refused,
+            })
+        };
+        if request.flags & abi::STATUS_RESET != 0 {
+            self.after_answering(answer, State::reset_counters)
+        } else {
+            let state = *self.state.lock();
+            answer(&state)
+        }
+    }
+
+    /// Gives the user an answer, and makes the change that the answer reports: both or neither.
+    ///
+    /// The answer can fail, so it comes first. No lock is held meanwhile; so if something else
+    /// changed the state in between, the answer is out of date, and another one is given.
+    fn after_answering(
+        &self,
+        answer: impl Fn(&State) -> Result,
+        change: impl FnOnce(&mut State),
+    ) -> Result {
+        loop {
+            let seen = *self.state.lock();
+            answer(&seen)?;
+            let mut state = self.state.lock();
+            if state.changes == seen.changes {
+                change(&mut state);
+                return Ok(());
+            }
+            drop(state);
+            // The answer has overwritten the argument, so the call must not be restarted.
+            if kernel::current!().signal_pending() {
+                return Err(EINTR);
+            }
+        }
+    }
+}
+
+/// Both devices.
+struct Device;
+
+#[vtable]
+impl FileOperations for Device {
+    type Shared = Store;
+    type Ptr = Arc<Store>;
+
+    fn open(store: ArcBorrow<'_, Store>, _file: &File) -> Result<Arc<Store>> {
+        Ok(store.into())
+    }
+
+    fn ioctl(store: ArcBorrow<'_, Store>, call: Call) -> Result {
+        let result = store.carry_out(call);
+        if result.is_err() {
+            let mut state = store.state.lock();
+            state.refused += 1;
+            state.changes += 1;
+        }
+        result
+    }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The user side of every gate: its program, and the tests that prove both sides.
+//!
+//! A gate is a folder; the list at the end of this file is the one place that names them all.
+
+#![deny(unsafe_code)]
+
+/// Makes one module of each gate's folder, and the table that finds a program by its gate's name.
+macro_rules! gates {
+    ($($gate:ident)*) => {
+        $(
+            pub mod $gate {
+                #![doc = concat!("User side of the gate in `gates/", stringify!($gate), "`.")]
+
+                #[path = "abi.rs"]
+                pub mod abi;
+                #[path = "program.rs"]
+                pub mod program;
+                #[cfg(test)]
+                #[path = "tests.rs"]
+                mod tests;
+            }
+        )*
+
+        /// Runs the program of the gate called `name`; `None` if there is no such gate.
+        pub fn run(name: &str) -> Option<anyhow::Result<()>> {
+            match name {
+                $(stringify!($gate) => Some($gate::program::main()),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+gates! {
+    chardev
+    ioctl
+}
