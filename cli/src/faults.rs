@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `callgate plant`: one boot with one thing done wrong on purpose.
+
+use crate::{Usage, prepared, show};
+use anyhow::Result;
+use guest::{Fault, Plan};
+use lab::Lab;
+use lab::kernel::Flavour;
+use lab::run::Limits;
+use lab::verdict::Outcome;
+use std::time::Duration;
+
+/// A fault has less time than a test: some of them never end by themselves.
+const LIMITS: Limits = Limits {
+    silence: Duration::from_secs(15),
+    total: Duration::from_mins(2),
+};
+
+/// Plants the fault of this name.
+pub fn run(lab: &Lab, name: &str, flavour: Flavour) -> Result<Outcome> {
+    if name == "list" {
+        for fault in Fault::ALL {
+            let debug = if fault.needs_debug_kernel() {
+                " debug"
+            } else {
+                ""
+            };
+            println!("{}{debug}", spelt(fault));
+        }
+        return Ok(Outcome::Passed);
+    }
+    let fault = Fault::ALL.into_iter().find(|&fault| spelt(fault) == name);
+    let fault = fault.ok_or_else(|| Usage(format!("there is no fault called `{name}`")))?;
+    let prepared = prepared(lab, &[flavour])?;
+    let boot = prepared.boot(flavour, &Plan::Fault(fault), LIMITS, |_| ())?;
+    show::complaints(&boot);
+    Ok(boot.outcome)
+}
+
+/// The name of a fault as one types it.
+fn spelt(fault: Fault) -> String {
+    serde_json::to_value(fault)
+        .ok()
+        .and_then(|name| name.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The `callgate` command: arguments in, what a person or a machine reads out.
+
+#![forbid(unsafe_code)]
+
+mod demo;
+mod doctor;
+mod faults;
+mod progress;
+mod show;
+mod test;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use lab::accel::Accel;
+use lab::cache::Cache;
+use lab::kernel::Flavour;
+use lab::verdict::Outcome;
+use lab::{Lab, command, run};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The doors between the Linux kernel and user space, both sides in Rust, at work in a VM.
+///
+/// Exit status: 0 all good, 1 a check failed, 2 wrong usage, 3 something is missing on this machine,
+/// 4 the kernel complained, 5 kernel panic, 6 time ran out, 130 interrupted.
+#[derive(Parser)]
+#[command(name = "callgate", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Show the commands that run, the kernel's console, and each test.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// How the VM's CPUs are run, instead of by what a probe boot finds.
+    #[arg(long, global = true, value_enum)]
+    accel: Option<AccelArgument>,
+    /// A Linux 7.3 source tree to build the kernels from, instead of a fetched one.
+    #[arg(long, global = true, value_name = "DIR")]
+    kernel_source: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show gates at work: load each module, run its program, show what crossed the boundary.
+    Demo {
+        /// The gates; all of them if none is named.
+        gates: Vec<String>,
+        /// Print JSON instead.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the behaviour tests on the release kernel and on the debug kernel.
+    Test {
+        /// The gates; all of them if none is named.
+        gates: Vec<String>,
+        /// Only on this kernel.
+        #[arg(long, value_enum)]
+        kernel: Option<KernelArgument>,
+        /// Only the tests whose name contains this.
+        #[arg(long, value_name = "TEXT")]
+        filter: Option<String>,
+        /// Print JSON instead.
+        #[arg(long)]
+        json: bool,
+    },
+    /// An interactive VM with the modules at hand and the host's tools, read-only.
+    Shell {
+        /// Boot this kernel.
+        #[arg(long, value_enum, default_value = "release")]
+        kernel: KernelArgument,
+    },
+    /// List the gates.
+    List {
+        /// Print JSON instead.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Build kernel, modules and programs: what demo and test do first.
+    Build {
+        /// Only for this kernel.
+        #[arg(long, value_enum)]
+        kernel: Option<KernelArgument>,
+    },
+    /// Lint the kernel side, build its documentation, and check the library's imports.
+    Lint,
+    /// Check what the lab needs of this machine.
+    Doctor {
+        /// Install what is missing (as root, or by sudo).
+        #[arg(long)]
+        install: bool,
+        /// Print JSON instead.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Empty the cache.
+    Clean,
+    /// Do something wrong in the VM on purpose, to see it noticed.
+    #[command(hide = true)]
+    Plant {
+        /// What; `list` lists them.
+        fault: String,
+        /// On this kernel.
+        #[arg(long, value_enum, default_value = "release")]
+        kernel: KernelArgument,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum AccelArgument {
+    Kvm,
+    Tcg,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum KernelArgument {
+    Release,
+    Debug,
+}
+
+impl From<KernelArgument> for Flavour {
+    fn from(argument: KernelArgument) -> Self {
+        match argument {
+            KernelArgument::Release => Flavour::Release,
+            KernelArgument::Debug => Flavour::Debug,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    command::set_verbose(arguments.verbose);
+    progress::install();
+    match dispatch(arguments) {
+        Ok(outcome) => ExitCode::from(outcome.exit_status()),
+        Err(error) if error.is::<command::Interrupted>() => {
+            anstream::eprintln!("callgate: interrupted");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            anstream::eprintln!("callgate: {error:#}");
+            ExitCode::from(if error.is::<lab::doctor::Missing>() {
+                3
+            } else if error.is::<Usage>() {
+                2
+            } else {
+                1
+            })
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<Outcome> {
+    let lab = Lab {
+        cache: Cache::open()?,
+        repository: repository()?,
+        kernel_source: arguments.kernel_source,
+        accel: arguments.accel.map(|accel| match accel {
+            AccelArgument::Kvm => Accel::Kvm,
+            AccelArgument::Tcg => Accel::Tcg,
+        }),
+    };
+    match arguments.command {
+        Command::Demo { gates, json } => {
+            let gates = chosen(&lab.repository, &gates)?;
+            demo::run(&prepared(&lab, &[Flavour::Release])?, &gates, json)
+        }
+        Command::Test {
+            gates,
+            kernel,
+            filter,
+            json,
+        } => {
+            let gates = chosen(&lab.repository, &gates)?;
+            let flavours = flavours(kernel);
+            test::run(&prepared(&lab, &flavours)?, &flavours, &gates, filter, json)
+        }
+        Command::Shell { kernel } => {
+            let prepared = prepared(&lab, &[kernel.into()])?;
+            anstream::eprintln!("{}", prepared.headline(kernel.into()));
+            let plan = guest::Plan::Shell {
+                window: lab::vm::Terminal::window(),
+            };
+            let boot = prepared.boot(kernel.into(), &plan, run::Limits::default(), |_| ())?;
+            show::complaints(&boot);
+            Ok(boot.outcome)
+        }
+        Command::List { json } => {
+            show::gates(&lab::gates(&lab.repository)?, json)?;
+            Ok(Outcome::Passed)
+        }
+        Command::Build { kernel } => {
+            lab::doctor::ensure(lab::doctor::Needs::ALL)?;
+            run::build(&lab, &flavours(kernel)).map(|()| Outcome::Passed)
+        }
+        Command::Lint => {
+            lab::doctor::ensure(lab::doctor::Needs::BUILD)?;
+            run::lint(&lab).map(|()| Outcome::Passed)
+        }
+        Command::Doctor { install, json } => doctor::run(install, json),
+        Command::Clean => {
+            let size = lab.cache.size();
+            lab.cache.clear()?;
+            println!("{} MB freed", size / 1_000_000);
+            Ok(Outcome::Passed)
+        }
+        Command::Plant { fault, kernel } => faults::run(&lab, &fault, kernel.into()),
+    }
+}
+
+/// Sees to it that the machine has what is needed, then that everything is built.
+fn prepared(lab: &Lab, flavours: &[Flavour]) -> Result<run::Prepared> {
+    lab::doctor::ensure(lab::doctor::Needs::ALL)?;
+    run::prepare(lab, flavours)
+}
+
+fn flavours(only: Option<KernelArgument>) -> Vec<Flavour> {
+    match only {
+        Some(kernel) => vec![kernel.into()],
+        None => vec![Flavour::Release, Flavour::Debug],
+    }
+}
+
+/// The command was called in a way that makes no sense.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// The gates that were named, or all of them, each with its title.
+fn chosen(repository: &Path, named: &[String]) -> Result<Vec<(String, String)>> {
+    let all = lab::gates(repository)?;
+    if named.is_empty() {
+        return Ok(all);
+    }
+    named
+        .iter()
+        .map(|name| {
+            let gate = all.iter().find(|(gate, _)| gate == name).cloned();
+            gate.ok_or_else(|| {
+                let known: Vec<_> = all.iter().map(|(gate, _)| gate.as_str()).collect();
+                Usage(format!(
+                    "there is no gate `{name}`; there are {}",
+                    known.join(", ")
+                ))
+                .into()
+            })
+        })
+        .collect()
+}
+
+/// The checkout around the current directory, else the one this command was built from.
+fn repository() -> Result<PathBuf> {
+    let here = std::env::current_dir().context("where are we?")?;
+    let is_ours = |directory: &&Path| {
+        directory.join("gates").is_dir() && directory.join("kernel/config").is_dir()
+    };
+    let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    match here
+        .ancestors()
+        .find(is_ours)
+        .or(built_from.filter(is_ours))
+    {
+        Some(directory) => Ok(directory.to_owned()),
+        None => bail!("this is not a checkout of callgate; change into one"),
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! How the command answers before anything boots.
+
+use std::process::{Command, Output};
+
+fn callgate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_callgate"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn wrong_usage_is_exit_status_2() {
+    for arguments in [
+        &["frobnicate"][..],
+        &[],
+        &["demo", "--frobnicate"],
+        &["test", "no-gate"],
+    ] {
+        let output = callgate(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(stdout(&output), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_unknown_gate_is_answered_with_those_there_are() {
+    let output = callgate(&["demo", "no-gate"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("chardev, ioctl"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn list_names_every_gate_with_its_title() {
+    let output = callgate(&["list"]);
+    assert_eq!(output.status.code(), Some(0));
+    let list = stdout(&output);
+    assert!(
+        list.contains("ioctl    typed commands on an open file\n"),
+        "{list}"
+    );
+    assert!(!list.contains('\x1b'), "colour off a terminal");
+    let json: serde_json::Value =
+        serde_json::from_slice(&callgate(&["list", "--json"]).stdout).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), list.lines().count());
+}
+
+#[test]
+fn what_is_missing_is_exit_status_3_and_says_how_to_get_it() {
+    let empty = std::env::temp_dir();
+    let output = Command::new(env!("CARGO_BIN_EXE_callgate"))
+        .arg("doctor")
+        .env("PATH", &empty)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let (said, advice) = (stdout(&output), stderr(&output));
+    assert!(said.contains("qemu"), "{said}");
+    assert!(advice.contains("apt-get install"), "{advice}");
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The rules of the house that no compiler checks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The gates' folders.
+fn gates() -> Vec<PathBuf> {
+    let folders = fs::read_dir(repository().join("gates")).unwrap();
+    let folders = folders.map(|entry| entry.unwrap().path());
+    folders
+        .filter(|folder| folder.join("module.rs").exists())
+        .collect()
+}
+
+fn name(gate: &Path) -> String {
+    gate.file_name().unwrap().to_str().unwrap().into()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn every_gate_is_in_both_lists_and_in_the_readme() {
+    let user = read(repository().join("gates/lib.rs"));
+    let list = user.rsplit("gates! {").next().unwrap();
+    let user: Vec<_> = list.split('}').next().unwrap().split_whitespace().collect();
+    let kernel = read(repository().join("Kbuild"));
+    let list = kernel
+        .lines()
+        .find_map(|line| line.strip_prefix("gates := "))
+        .unwrap();
+    let kernel: Vec<_> = list.split_whitespace().collect();
+    assert_eq!(
+        user, kernel,
+        "gates/lib.rs and Kbuild do not name the same gates"
+    );
+    let readme = read(repository().join("README.md"));
+    for gate in gates() {
+        let name = name(&gate);
+        assert!(
+            user.contains(&name.as_str()),
+            "{name} is missing in gates/lib.rs and Kbuild"
+        );
+        assert!(
+            readme.contains(&format!("[{name}](gates/{name})")),
+            "{name} is not in README.md"
+        );
+    }
+    assert_eq!(user.len(), gates().len());
+}
+
+#[test]
+fn every_chapter_has_its_sections() {
+    for gate in gates() {
+        let chapter = read(gate.join("README.md"));
+        assert!(
+            chapter.starts_with(&format!("# {}: ", name(&gate))),
+            "{}",
+            gate.display()
+        );
+        let titles: Vec<_> = chapter
+            .lines()
+            .filter_map(|line| line.strip_prefix("## "))
+            .collect();
+        let sections = [
+            "Description",
+            "Implementation",
+            "What changed since 2008",
+            "Further reading",
+        ];
+        assert_eq!(titles, sections, "{}", gate.display());
+    }
+}
+
+/// A block that says ```` ```rust from FILE ```` is part of that file, to the letter.
+#[test]
+fn chapters_quote_the_files_that_are_tested() {
+    for gate in gates() {
+        let chapter = read(gate.join("README.md"));
+        let mut quotations = 0;
+        for block in chapter.split("```rust").skip(1) {
+            let Some((info, rest)) = block.split_once('\n') else {
+                continue;
+            };
+            let Some(file) = info.strip_prefix(" from ") else {
+                panic!("{}: a block of Rust that is no quotation", gate.display());
+            };
+            let quotation = rest.split("```").next().unwrap();
+            assert!(
+                read(gate.join(file)).contains(quotation),
+                "{}: {file} does not have this any more:\n{quotation}",
+                gate.display()
+            );
+            quotations += 1;
+        }
+        assert!(quotations > 0, "{} quotes nothing", gate.display());
+    }
+}
+
+/// Every file of ours below `directory`.
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let hidden = name(&path).starts_with('.') || name(&path) == "target";
+        if path.is_dir() && !hidden {
+            sources(&path, found);
+        } else if path
+            .extension()
+            .is_some_and(|end| ["rs", "c", "h"].iter().any(|e| end == *e))
+        {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_source_file_names_its_licence_first() {
+    let mut files = Vec::new();
+    sources(repository(), &mut files);
+    assert!(files.len() > 30);
+    for file in files {
+        let inside = file.strip_prefix(repository()).unwrap();
+        let licence = match name(&file).as_str() {
+            "abi.rs" => "GPL-2.0 OR MIT",
+            "module.rs" => "GPL-2.0",
+            _ if inside.starts_with("kernel") => "GPL-2.0",
+            _ => "MIT OR Apache-2.0",
+        };
+        let text = read(&file);
+        let first = text.lines().next().unwrap_or_default();
+        let said = first
+            .split_once("SPDX-License-Identifier: ")
+            .map(|(_, said)| said);
+        let said = said.map(|said| said.trim_end_matches("*/").trim_end());
+        assert_eq!(said, Some(licence), "{}", inside.display());
+    }
+}
+
+#[test]
+fn gates_are_free_of_unsafe() {
+    for gate in gates() {
+        assert!(read(gate.join("module.rs")).contains("#![deny(unsafe_code)]"));
+        for file in ["abi.rs", "module.rs", "program.rs", "tests.rs"] {
+            let text = read(gate.join(file));
+            let code = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            let found = code.clone().find(|line| {
+                line.split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .any(|word| word == "unsafe")
+            });
+            assert_eq!(found, None, "{}/{file}", gate.display());
+        }
+    }
+}
