@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a long step says off a terminal how far it is.
-const PLAIN_EVERY: Duration = Duration::from_secs(60);
+const PLAIN_EVERY: Duration = Duration::from_mins(1);
 
 /// Makes the lab's progress appear.
 pub fn install() {

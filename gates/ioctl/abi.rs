@@ -4,6 +4,8 @@
 //!
 //! Command numbers stand here as the literals that strace(1) shows; both sides check them at
 //! compile time against their own `_IO*` arithmetic, and so against the payload's size.
+//!
+//! The HOWTO's device and today's know the same commands; each has a message and counters of its own.
 
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -34,7 +36,7 @@ pub const TYPE: u8 = b'G';
 /// HOWTO: `_IOR('G', 0, int)`. Copies the stored message out as a string ended by NUL.
 ///
 /// The number says `int`, the command moves up to [`MESSAGE_CAPACITY`] bytes: the caller's buffer
-/// must have that many. Kept because it is the HOWTO's number; [`GET`] is how it is done today.
+/// must have that many. A message stored by [`SET`] that leaves no room for the NUL is `EMSGSIZE`. Kept because it is the HOWTO's number; [`GET`] is how it is done today.
 pub const READ: u32 = 0x8004_4700;
 
 /// HOWTO: `_IOW('G', 1, int)`. Stores the string at the argument, which NUL must end within

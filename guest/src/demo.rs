@@ -2,17 +2,18 @@
 
 //! The demo: each gate's program at work, and what crossed the boundary meanwhile.
 
-use crate::kmsg::{self, Origin, Record};
+use crate::kmsg;
 use crate::report::Report;
 use crate::{modules, process};
 use anyhow::{Context, Result};
+use callgate::kmsg::{Log, Origin, Record};
 use guest::{Direction, Message};
 use std::fs::File;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a program may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Runs the demo of every gate; true if all went well.
 pub fn run(report: &mut Report, gates: &[String]) -> Result<bool> {
@@ -21,9 +22,9 @@ pub fn run(report: &mut Report, gates: &[String]) -> Result<bool> {
         report.send(&Message::GateBegins { gate: gate.clone() })?;
         kmsg::mark(gate);
         let start = Instant::now();
-        let mut log = kmsg::Reader::from_now()?;
+        let mut log = Log::from_now()?;
         let outcome = show(gate);
-        for record in log.drain()? {
+        while let Some(record) = log.next(Duration::ZERO)? {
             if let Some(message) = tell(record) {
                 report.send(&message)?;
             }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// How long loading or unloading may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// The argument that makes this binary load a module: then its path and its parameters.
 const LOAD: &str = "load";
@@ -28,7 +28,7 @@ pub fn unload(name: &str) -> Result<()> {
 }
 
 fn in_a_process(arguments: &[&str]) -> Result<()> {
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new("/init");
     command.args(arguments);
     match process::run(command, None, LIMIT)?.failure() {
         None => Ok(()),

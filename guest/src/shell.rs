@@ -39,7 +39,7 @@ pub fn run(window: Option<(u16, u16)>) -> Result<bool> {
         };
         tcsetwinsize(&console, size)?;
     }
-    let mut shell = Command::new("/proc/self/exe")
+    let mut shell = Command::new("/init")
         .arg("shell")
         .stdin(console.try_clone()?)
         .stdout(console.try_clone()?)

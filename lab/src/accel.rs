@@ -89,14 +89,13 @@ pub fn choose(lab: &Lab, image: &Path, init: &Path) -> Result<Choice> {
         }
         Err(error) => return tcg(&format!("/dev/kvm cannot be opened ({error})")),
     }
-    let works = match recall(&lab.cache) {
-        Some(works) => works,
-        None => {
-            let _step = step("trying a boot under KVM (at most 10 s, once)");
-            let works = probe(image, init)?;
-            remember(&lab.cache, works)?;
-            works
-        }
+    let works = if let Some(works) = recall(&lab.cache) {
+        works
+    } else {
+        let _step = step("trying a boot under KVM (at most 10 s, once)");
+        let works = probe(image, init)?;
+        remember(&lab.cache, works)?;
+        works
     };
     if works {
         Ok(Choice {

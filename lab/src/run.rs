@@ -90,7 +90,7 @@ impl Default for Limits {
     /// More than the longest test may take on the debug kernel, emulated.
     fn default() -> Self {
         Self {
-            silence: Duration::from_secs(120),
+            silence: Duration::from_mins(2),
             total: Duration::from_mins(40),
         }
     }

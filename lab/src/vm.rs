@@ -21,6 +21,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+/// The kernel's command line. User space's own lines in the log are not rate limited; a panic ends
+/// QEMU at once, with its `-no-reboot`.
+const KERNEL_COMMAND_LINE: &str =
+    "console=ttyS0 loglevel=7 printk.devkmsg=on panic=-1 rdinit=/init";
+
 /// How often waits look whether they shall go on.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -146,7 +151,7 @@ impl Machine {
             .arg("-kernel")
             .arg(&self.image)
             .args(["-initrd", &format!("/proc/self/fd/{}", image.as_raw_fd())])
-            .args(["-append", self.kernel_command_line()])
+            .args(["-append", KERNEL_COMMAND_LINE])
             .args([
                 "-chardev",
                 &format!("socket,id=console,fd={}", console.as_raw_fd()),
@@ -182,12 +187,6 @@ impl Machine {
             ));
         }
         command.spawn().map(Qemu).context("starting QEMU")
-    }
-
-    fn kernel_command_line(&self) -> &'static str {
-        // printk.devkmsg=on: the guest's own lines in the kernel log are not rate limited.
-        // panic=-1 and -no-reboot: a panic ends QEMU at once.
-        "console=ttyS0 loglevel=7 printk.devkmsg=on panic=-1 rdinit=/init"
     }
 }
 

@@ -4,16 +4,13 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use lab::cache::Cache;
-
-/// Tells the other process of a test where the cache is.
-const SHARED: &str = "CALLGATE_TEST_CACHE";
 
 fn empty(name: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
@@ -23,28 +20,19 @@ fn empty(name: &str) -> PathBuf {
     dir
 }
 
-/// Not a test: what another run does in the tests below, until it is killed.
-#[test]
-#[ignore = "the other process of the tests that need one"]
-fn another_run() {
-    let Some(root) = std::env::var_os(SHARED) else {
-        return;
-    };
-    let cache = Cache::open_at(root).unwrap();
-    let _lock = cache.lock("kernel").unwrap();
-    let scratch = cache.scratch("kernel").unwrap();
-    fs::write(scratch.path().join("half"), "made").unwrap();
-    println!("\nready");
-    thread::sleep(Duration::from_mins(1));
-}
-
-fn start_another_run(root: &PathBuf) -> Child {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "another_run", "--ignored", "--nocapture"])
-        .env(SHARED, root)
+/// Runs `lab/examples/another_run.rs`, which cargo builds beside the tests.
+fn another_run(arguments: &[&str]) -> Child {
+    let test = std::env::current_exe().unwrap();
+    let examples = test.ancestors().nth(2).unwrap().join("examples");
+    Command::new(examples.join("another_run"))
+        .args(arguments)
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+fn start_another_run(root: &Path) -> Child {
+    let mut child = another_run(&["cache", root.to_str().unwrap()]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(
         lines.any(|line| line.unwrap() == "ready"),

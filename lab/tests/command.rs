@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::command::{Cmd, Failed, Interrupted, TimedOut};
+use lab::command::{Cmd, Failed, TimedOut};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn file(name: &str) -> PathBuf {
@@ -96,26 +96,19 @@ fn what_a_program_leaves_running_is_ended_with_it() {
     assert!(is_gone(pid.trim()));
 }
 
-/// Not a test: the run that is interrupted and killed in the tests below.
-#[test]
-#[ignore = "the other process of the tests that need one"]
-fn another_run() {
-    if std::env::var_os("CALLGATE_TEST_RUN").is_none() {
-        return;
-    }
-    let result = sh("sleep 101 & echo $$ $!; wait")
-        .on_line(|line| println!("\npids {line}"))
-        .run();
-    println!("\ninterrupted {}", result.unwrap_err().is::<Interrupted>());
+/// Runs `lab/examples/another_run.rs`, which cargo builds beside the tests.
+fn another_run(arguments: &[&str]) -> Child {
+    let test = std::env::current_exe().unwrap();
+    let examples = test.ancestors().nth(2).unwrap().join("examples");
+    Command::new(examples.join("another_run"))
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 fn start_another_run() -> (Child, Lines<BufReader<ChildStdout>>, Vec<String>) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "another_run", "--ignored", "--nocapture"])
-        .env("CALLGATE_TEST_RUN", "1")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = another_run(&["command"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let pids = lines.find_map(|line| Some(line.unwrap().strip_prefix("pids ")?.to_owned()));
     let pids = pids.unwrap().split(' ').map(str::to_owned).collect();

@@ -4,8 +4,8 @@
 //!
 //! # Not supported
 //!
-//! Continuation lines and the dictionary that the kernel may add to a record; a record here is its
-//! text.
+//! Levels, sequence numbers, time stamps, and the dictionary that the kernel may add to a record; a
+//! [`Record`] is its text and who wrote it.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -13,6 +13,24 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
+
+/// Who wrote a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The kernel.
+    Kernel,
+    /// User space, by writing to `/dev/kmsg`.
+    User,
+}
+
+/// One record of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Who wrote it.
+    pub origin: Origin,
+    /// What it says, without its newline.
+    pub text: String,
+}
 
 /// The log of the kernel, read through `/dev/kmsg`.
 #[derive(Debug)]
@@ -37,19 +55,19 @@ impl Log {
         Ok(Self { fd })
     }
 
-    /// The text of the next record, `None` if none came within `limit`.
+    /// The next record, `None` if none came within `limit`.
     ///
     /// Records that were overwritten before they could be read are passed over.
     ///
     /// # Errors
     ///
     /// What reading `/dev/kmsg` or waiting for it fails with.
-    pub fn next(&mut self, limit: Duration) -> Result<Option<String>, Errno> {
+    pub fn next(&mut self, limit: Duration) -> Result<Option<Record>, Errno> {
         let end = Instant::now() + limit;
         let mut record = [0; 8192];
         loop {
             match rustix::io::read(&self.fd, &mut record) {
-                Ok(len) => return Ok(Some(text(&String::from_utf8_lossy(&record[..len])))),
+                Ok(len) => return Ok(Some(parse(&String::from_utf8_lossy(&record[..len])))),
                 Err(Errno::PIPE | Errno::INTR) => continue,
                 Err(Errno::AGAIN) => {}
                 Err(errno) => return Err(errno),
@@ -72,7 +90,7 @@ impl Log {
     pub fn wait_for(&mut self, text: &str, limit: Duration) -> Result<bool, Errno> {
         let end = Instant::now() + limit;
         while let Some(record) = self.next(end.saturating_duration_since(Instant::now()))? {
-            if record.contains(text) {
+            if record.text.contains(text) {
                 return Ok(true);
             }
         }
@@ -80,11 +98,23 @@ impl Log {
     }
 }
 
-/// The text of a record: what stands between the first `;` and the end of the line, with the
-/// kernel's `\xNN` for bytes that are not printable ASCII undone.
-fn text(record: &str) -> String {
-    let line = record.split_once(';').map_or(record, |(_, rest)| rest);
-    let line = line.split('\n').next().unwrap_or(line);
+/// Takes a record apart: `PRIORITY,…;TEXT` and further lines that describe the device it is about.
+///
+/// The priority is `FACILITY << 3 | LEVEL`, as for syslog(3); facility 0 is the kernel.
+fn parse(record: &str) -> Record {
+    let (head, body) = record.split_once(';').unwrap_or(("", record));
+    let priority = head.split(',').next().unwrap_or_default();
+    let kernel = priority
+        .parse()
+        .is_ok_and(|priority: u32| priority >> 3 == 0);
+    Record {
+        origin: if kernel { Origin::Kernel } else { Origin::User },
+        text: unescape(body.split('\n').next().unwrap_or(body)),
+    }
+}
+
+/// Undoes the kernel's `\xNN` for bytes that are not printable ASCII.
+fn unescape(line: &str) -> String {
     let mut parts = line.split("\\x");
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {
@@ -103,7 +133,11 @@ fn text(record: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::{Origin, parse};
+
+    fn text(record: &str) -> String {
+        parse(record).text
+    }
 
     #[test]
     fn a_record_is_reduced_to_its_text() {
@@ -118,5 +152,11 @@ mod tests {
             "tab\tgru\u{df}\\end"
         );
         assert_eq!(text(r"4,1,0,-;not \xyz \x1"), r"not \xyz \x1");
+    }
+    #[test]
+    fn a_record_tells_who_wrote_it() {
+        assert_eq!(parse("6,1,0,-;a").origin, Origin::Kernel);
+        assert_eq!(parse("14,1,0,-;a").origin, Origin::User);
+        assert_eq!(parse("no header").origin, Origin::User);
     }
 }
