@@ -170,10 +170,11 @@ impl Machine {
             command
                 .args(["-chardev", "stdio,id=terminal,signal=off"])
                 .args(["-device", "virtconsole,chardev=terminal"])
-                // QEMU itself refuses every write, whatever the guest's kernel does.
+                // QEMU itself refuses every write, whatever the guest's kernel does. Files of the
+                // host's many file systems need numbers of their own, or the guest mixes them up.
                 .args([
                     "-fsdev",
-                    "local,id=host,path=/,security_model=none,readonly=on",
+                    "local,id=host,path=/,security_model=none,multidevs=remap,readonly=on",
                 ])
                 .args(["-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]);
         } else {
