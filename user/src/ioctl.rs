@@ -2,8 +2,9 @@
 
 //! Typed commands on an open file.
 //!
-//! A command's number names four things: a type byte that sets drivers apart, a number within the
-//! type, the direction its payload takes, and the payload's size. The constants here are made from
+//! A command's number names four things: a type byte, which drivers choose so as to be told apart
+//! though some share one, a number within the type, the direction its payload takes, and the
+//! payload's size. The constants here are made from
 //! the number as it stands in the definitions a driver and its programs share, and refuse to
 //! compile if direction or size do not fit the payload's type:
 //!
@@ -33,10 +34,16 @@
 //! [`Buffer`] of [`Buffer::SIZE`] bytes, more than any number can encode; the driver gets that; what
 //! comes back is copied out of it as a type for which every bit pattern is valid.
 //!
-//! Two limits remain. A driver that writes more than [`Buffer::SIZE`] bytes corrupts the caller's
-//! stack. And a payload that *carries addresses* lets the driver reach memory that no copy protects:
-//! such a command must not be declared here. Nor should a number be sent to a file whose driver
-//! gives it another meaning, of that kind; that is why every driver has a type byte of its own.
+//! What is left is up to the driver, as with `/proc/self/mem`, and no type can see it:
+//!
+//! - A driver that writes more than [`Buffer::SIZE`] bytes corrupts the caller's stack.
+//! - A payload that *carries addresses* has the driver reach memory that no copy protects
+//!   (`UFFDIO_COPY`).
+//! - A driver that *keeps* the argument's address writes there when the call is over
+//!   (`USBDEVFS_SUBMITURB`).
+//!
+//! So whoever declares a command here vouches that none of this holds for the driver it is sent to.
+//! For other commands there is `rustix::ioctl`, which is `unsafe`.
 //!
 //! # References
 //!  - [Linux](https://man7.org/linux/man-pages/man2/ioctl.2.html)
@@ -334,7 +341,16 @@ impl NoArgument {
     ///
     /// [`Error::Refused`] with the driver's errno.
     pub fn call(&self, target: &impl Target) -> Result<()> {
-        send(target, self.number, &[]).map(drop)
+        // The argument is 0, as many a driver insists.
+        //
+        // SAFETY: no address is handed out.
+        match unsafe { target.issue_at(self.number, 0) } {
+            Ok(_) => Ok(()),
+            Err(errno) => Err(Error::Refused {
+                number: self.number,
+                errno,
+            }),
+        }
     }
 }
 

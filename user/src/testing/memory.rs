@@ -14,7 +14,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Result;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
@@ -279,27 +279,24 @@ impl Shared {
         Ok(Self { mapping })
     }
 
-    /// The page, byte by byte.
-    pub fn bytes(&self) -> &[AtomicU8] {
-        // SAFETY: the page is mapped and initialised while `self` lives, has no other kind of
-        // reference, and may change under an atomic.
-        unsafe { std::slice::from_raw_parts(self.mapping.start.as_ptr().cast(), page_size()) }
-    }
-
-    /// The page, word by word.
+    /// The page. There is no view of it by the byte: atomics of different sizes must not meet.
     pub fn words(&self) -> &[AtomicU32] {
-        // SAFETY: as above; and a page is aligned for it and a multiple of its size.
+        // SAFETY: the page is mapped and initialised while `self` lives, has no other kind of
+        // reference, may change under an atomic, is aligned for it and a multiple of its size.
         unsafe { std::slice::from_raw_parts(self.mapping.start.as_ptr().cast(), page_size() / 4) }
     }
 
-    /// Puts `bytes` at the beginning.
+    /// Puts `bytes` at the beginning, and zeroes up to the end of a word.
     ///
     /// # Panics
     ///
     /// If there are more than fit.
     pub fn store(&self, bytes: &[u8]) {
-        for (place, byte) in self.bytes()[..bytes.len()].iter().zip(bytes) {
-            place.store(*byte, Ordering::Relaxed);
+        assert!(bytes.len() <= page_size(), "it does not fit");
+        for (place, bytes) in self.words().iter().zip(bytes.chunks(4)) {
+            let mut word = [0; 4];
+            word[..bytes.len()].copy_from_slice(bytes);
+            place.store(u32::from_ne_bytes(word), Ordering::Relaxed);
         }
     }
 
@@ -414,6 +411,6 @@ mod tests {
         shared.store(&[0xff; 8]);
         assert_eq!(shared.ioctl(&reader, 0x541b), Ok(0));
         assert_eq!(shared.words()[0].load(Ordering::Relaxed), 3);
-        assert_eq!(shared.bytes()[4].load(Ordering::Relaxed), 0xff);
+        assert_eq!(shared.words()[1].load(Ordering::Relaxed), u32::MAX);
     }
 }
