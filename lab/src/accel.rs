@@ -112,6 +112,8 @@ fn probe(image: &Path, init: &Path) -> Result<bool> {
         image: image.into(),
         accel: Accel::Kvm,
         interactive: false,
+        // Where KVM does not work, QEMU dies of it noisily.
+        quiet: true,
         silence: PROBE,
         limit: PROBE,
     };

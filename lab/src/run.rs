@@ -122,6 +122,7 @@ impl Prepared {
             image: kernel.image(),
             accel: self.choice.accel,
             interactive,
+            quiet: false,
             silence: limits.silence,
             limit: if interactive {
                 Duration::MAX

@@ -42,6 +42,8 @@ pub struct Machine {
     /// The host's terminal becomes the guest's second console, and the host's root is there for
     /// the guest to read.
     pub interactive: bool,
+    /// What QEMU itself has to say does not matter.
+    pub quiet: bool,
     /// It is ended if nothing is heard of it for so long.
     pub silence: Duration,
     /// It is ended if it has not ended by itself by then.
@@ -179,6 +181,9 @@ impl Machine {
                 .args(["-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]);
         } else {
             command.stdin(Stdio::null()).stdout(Stdio::null());
+        }
+        if self.quiet && !verbose() {
+            command.stderr(Stdio::null());
         }
         if verbose() {
             let words = std::iter::once(command.get_program()).chain(command.get_args());
