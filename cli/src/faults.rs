@@ -11,11 +11,18 @@ use lab::run::Limits;
 use lab::verdict::Outcome;
 use std::time::Duration;
 
-/// A fault has less time than a test: some of them never end by themselves.
-const LIMITS: Limits = Limits {
-    silence: Duration::from_secs(15),
-    total: Duration::from_mins(2),
-};
+/// A fault has less time than a test: some of them never end by themselves. But the debug kernel is
+/// silent for a while as it boots, the longer the busier the host is.
+fn limits(flavour: Flavour) -> Limits {
+    let silence = match flavour {
+        Flavour::Release => Duration::from_secs(15),
+        Flavour::Debug => Duration::from_mins(1),
+    };
+    Limits {
+        silence,
+        total: Duration::from_mins(5),
+    }
+}
 
 /// Plants the fault of this name.
 pub fn run(lab: &Lab, name: &str, flavour: Flavour) -> Result<Outcome> {
@@ -33,7 +40,7 @@ pub fn run(lab: &Lab, name: &str, flavour: Flavour) -> Result<Outcome> {
     let fault = Fault::ALL.into_iter().find(|&fault| spelt(fault) == name);
     let fault = fault.ok_or_else(|| Usage(format!("there is no fault called `{name}`")))?;
     let prepared = prepared(lab, &[flavour])?;
-    let boot = prepared.boot(flavour, &Plan::Fault(fault), LIMITS, |_| ())?;
+    let boot = prepared.boot(flavour, &Plan::Fault(fault), limits(flavour), |_| ())?;
     show::complaints(&boot);
     Ok(boot.outcome)
 }

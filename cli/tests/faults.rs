@@ -20,19 +20,32 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn callgate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_callgate"));
-    command.args(arguments).stdin(Stdio::null());
+    command
+        .args(arguments)
+        .env(MARK, std::process::id().to_string())
+        .stdin(Stdio::null());
     command
 }
 
-/// The QEMU processes that descend from us, or that lost their parent.
+/// In the environment of whatever these tests start, to tell it from other machines on this host.
+const MARK: &str = "CALLGATE_TEST_RUN";
+
+/// The QEMU processes that these tests are to blame for.
 fn qemus() -> Vec<i32> {
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+    let mark = format!("{MARK}={}\0", std::process::id());
+    let has = |path: String, part: &[u8]| {
+        std::fs::read(path).is_ok_and(|text| text.windows(part.len()).any(|found| found == part))
+    };
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-        let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let ours = command.windows(15).any(|part| part == b"org.callgate.0\0");
+        let ours = has(format!("/proc/{pid}/environ"), mark.as_bytes())
+            && has(
+                format!("/proc/{pid}/cmdline"),
+                b"qemu-system-x86_64\0-nodefaults",
+            );
         ours.then_some(pid)
     });
-    processes.collect()
+    pids.collect()
 }
 
 /// What is in the directories where temporary files could be left.
