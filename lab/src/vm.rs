@@ -147,6 +147,9 @@ impl Machine {
                 "none",
             ])
             .args(["-nic", "none", "-m", "1G"])
+            // The older machine's ACPI tables compute their interrupt routing in a loop, which takes
+            // the debug kernel, emulated, up to 30 s and then fails.
+            .args(["-machine", "q35"])
             // Without the kernel's help, a second core of one socket would stay off.
             .args(["-smp", "2,sockets=2,cores=1"])
             .args(self.accel.arguments())
