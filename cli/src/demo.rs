@@ -6,11 +6,11 @@ use crate::show::{self, BAD, DIM, GOOD, TITLE};
 use anyhow::Result;
 use comfy_table::{Table, presets};
 use guest::{Direction, Message, Plan};
+use lab::gates::Gate;
 use lab::kernel::Flavour;
 use lab::run::{Limits, Prepared};
 use lab::verdict::Outcome;
 use serde_json::{Value, json};
-use std::time::Instant;
 
 /// One gate's turn, as it is being shown.
 #[derive(Default)]
@@ -31,14 +31,13 @@ impl Turn {
 }
 
 /// Shows the gates at work.
-pub fn run(prepared: &Prepared, gates: &[(String, String)], json: bool) -> Result<Outcome> {
-    let start = Instant::now();
+pub fn run(prepared: &Prepared, gates: &[Gate], json: bool) -> Result<Outcome> {
     let headline = prepared.headline(Flavour::Release);
     if !json {
         anstream::println!("{headline}");
     }
     let plan = Plan::Demo {
-        gates: gates.iter().map(|(gate, _)| gate.clone()).collect(),
+        gates: gates.iter().map(|gate| gate.name.clone()).collect(),
     };
     let mut turns: Vec<Turn> = Vec::new();
     let boot = prepared.boot(Flavour::Release, &plan, Limits::default(), |message| {
@@ -71,18 +70,18 @@ pub fn run(prepared: &Prepared, gates: &[(String, String)], json: bool) -> Resul
         report["gates"] = gates.into();
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        close(&turns, &boot, start);
+        close(&turns, &boot);
     }
     show::complaints(&boot);
     Ok(outcome)
 }
 
-fn hear(turns: &mut Vec<Turn>, message: &Message, gates: &[(String, String)], json: bool) {
+fn hear(turns: &mut Vec<Turn>, message: &Message, gates: &[Gate], json: bool) {
     if let Message::GateBegins { gate } = message {
         let title = gates
             .iter()
-            .find(|(name, _)| name == gate)
-            .map_or("", |(_, title)| title);
+            .find(|found| found.name == *gate)
+            .map_or("", |gate| &gate.title);
         if !json {
             let place = format!("gates/{gate}");
             let width = 98_usize.saturating_sub(gate.len() + 2 + title.chars().count());
@@ -141,7 +140,7 @@ fn hear(turns: &mut Vec<Turn>, message: &Message, gates: &[(String, String)], js
         .push(serde_json::to_value(message).unwrap_or_default());
 }
 
-fn close(turns: &[Turn], boot: &lab::run::Boot, start: Instant) {
+fn close(turns: &[Turn], boot: &lab::run::Boot) {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["gate", "user → kernel", "kernel → user", "unloaded", "time"]);
@@ -170,7 +169,7 @@ fn close(turns: &[Turn], boot: &lab::run::Boot, start: Instant) {
     anstream::println!(
         "{good} of {} gates · {log} · booted in {booted:.1} s · {:.1} s in all",
         turns.len(),
-        start.elapsed().as_secs_f32()
+        crate::START.elapsed().as_secs_f32()
     );
 }
 

@@ -4,9 +4,21 @@
 
 use crate::show::{self, BAD, DIM, TITLE};
 use anyhow::Result;
-use lab::doctor::{self, Needs, State};
+use lab::doctor::{self, Finding, Needs, Remedy, State};
 use lab::verdict::Outcome;
 use serde_json::json;
+
+/// Something is missing, and the user has been told. Exit status 3.
+#[derive(Debug)]
+pub struct Told;
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("something is missing on this machine")
+    }
+}
+
+impl std::error::Error for Told {}
 
 /// Looks at the machine, and installs what is missing if asked to.
 pub fn run(install: bool, json: bool) -> Result<Outcome> {
@@ -14,53 +26,74 @@ pub fn run(install: bool, json: bool) -> Result<Outcome> {
         doctor::ensure(Needs::ALL)?;
     }
     let findings = doctor::check(Needs::ALL);
-    let missing = findings.iter().any(|finding| !finding.is_ok());
-    let command = missing.then(|| doctor::install_command(&findings));
+    let missing: Vec<_> = findings.iter().filter(|finding| !finding.is_ok()).collect();
     if json {
-        let list: Vec<_> = findings
-            .iter()
-            .map(|finding| {
-                json!({
-                    "name": finding.name,
-                    "why": finding.why,
-                    "ok": finding.is_ok(),
-                    "state": finding.state.to_string(),
-                })
-            })
-            .collect();
-        let report = json!({ "findings": list, "install": command });
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        print_json(&findings, &missing)?;
     } else {
-        for finding in &findings {
-            let mark = show::mark(finding.is_ok());
-            let state = match finding.state {
-                State::Ok { .. } => finding.state.to_string(),
-                _ => format!("{BAD}{}{BAD:#}", finding.state),
-            };
-            anstream::println!(
-                "{mark} {TITLE}{}{TITLE:#} {state} {DIM}{}{DIM:#}",
-                finding.name,
-                finding.why
-            );
-        }
-        if let Some(command) = &command {
-            anstream::println!(
-                "\nTo install what is missing, run `callgate doctor --install`, or:\n  {command}"
-            );
+        print(&findings);
+    }
+    if missing.is_empty() {
+        return Ok(Outcome::Passed);
+    }
+    if !json {
+        let packages = missing
+            .iter()
+            .any(|finding| matches!(finding.remedy, Remedy::Packages(_)));
+        let by_itself = if packages {
+            " (`cargo callgate doctor --install` does the packages)"
+        } else {
+            ""
+        };
+        let command = doctor::install_command(&findings);
+        anstream::eprintln!("\nto install what is missing{by_itself}:\n  {command}");
+    }
+    Err(Told.into())
+}
+
+fn print(findings: &[Finding]) {
+    let names = findings
+        .iter()
+        .map(|finding| finding.name.chars().count())
+        .max()
+        .unwrap_or(0);
+    for Finding {
+        name, why, state, ..
+    } in findings
+    {
+        let (mark, style) = match state {
+            State::Ok { .. } => (show::mark(true), DIM),
+            _ => (show::mark(false), BAD),
+        };
+        let state = state.to_string();
+        anstream::println!(
+            "{mark} {TITLE}{name:names$}{TITLE:#}  {style}{state:9}{style:#}  {DIM}{why}{DIM:#}"
+        );
+    }
+}
+
+fn print_json(findings: &[Finding], missing: &[&Finding]) -> Result<()> {
+    let (mut packages, mut by_hand) = (Vec::new(), Vec::new());
+    for finding in missing {
+        match &finding.remedy {
+            Remedy::Packages(names) => packages.extend(names),
+            Remedy::Command(command) => by_hand.push(command),
         }
     }
-    if missing {
-        let findings = findings
-            .into_iter()
-            .filter(|finding| !finding.is_ok())
-            .collect();
-        let reason = "some of it must be installed by hand".into();
-        return Err(doctor::Missing {
-            findings,
-            command: command.unwrap_or_default(),
-            reason,
-        }
-        .into());
-    }
-    Ok(Outcome::Passed)
+    let findings: Vec<_> = findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "name": finding.name,
+                "why": finding.why,
+                "ok": finding.is_ok(),
+                "state": finding.state.to_string(),
+            })
+        })
+        .collect();
+    let report = json!({
+        "findings": findings,
+        "install": { "debian_packages": packages, "by_hand": by_hand },
+    });
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    Ok(())
 }

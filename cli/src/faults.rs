@@ -38,7 +38,15 @@ pub fn run(lab: &Lab, name: &str, flavour: Flavour) -> Result<Outcome> {
         return Ok(Outcome::Passed);
     }
     let fault = Fault::ALL.into_iter().find(|&fault| spelt(fault) == name);
-    let fault = fault.ok_or_else(|| Usage(format!("there is no fault called `{name}`")))?;
+    let fault = fault.ok_or_else(|| {
+        Usage(format!(
+            "there is no fault `{name}`; `plant list` lists them"
+        ))
+    })?;
+    if fault.needs_debug_kernel() && flavour == Flavour::Release {
+        let why = "only the debug kernel notices that: add --kernel debug";
+        return Err(Usage(format!("{name}: {why}")).into());
+    }
     let prepared = prepared(lab, &[flavour])?;
     let boot = prepared.boot(flavour, &Plan::Fault(fault), limits(flavour), |_| ())?;
     show::complaints(&boot);

@@ -15,11 +15,14 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use lab::accel::Accel;
 use lab::cache::Cache;
+use lab::gates::{self, Gate};
 use lab::kernel::Flavour;
 use lab::verdict::Outcome;
 use lab::{Lab, command, run};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::LazyLock;
+use std::time::Instant;
 
 /// The doors between the Linux kernel and user space, both sides in Rust, at work in a VM.
 ///
@@ -128,7 +131,11 @@ impl From<KernelArgument> for Flavour {
     }
 }
 
+/// When this began.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 fn main() -> ExitCode {
+    LazyLock::force(&START);
     let arguments = Arguments::parse();
     command::set_verbose(arguments.verbose);
     progress::install();
@@ -138,6 +145,7 @@ fn main() -> ExitCode {
             anstream::eprintln!("callgate: interrupted");
             ExitCode::from(130)
         }
+        Err(error) if error.is::<doctor::Told>() => ExitCode::from(3),
         Err(error) => {
             anstream::eprintln!("callgate: {error:#}");
             ExitCode::from(if error.is::<lab::doctor::Missing>() {
@@ -152,6 +160,15 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(arguments: Arguments) -> Result<Outcome> {
+    if let Some(tree) = &arguments.kernel_source
+        && !tree.join("Kbuild").is_file()
+    {
+        let tree = tree.display();
+        return Err(Usage(format!(
+            "--kernel-source {tree}: this is no tree of Linux sources"
+        ))
+        .into());
+    }
     let lab = Lab {
         cache: Cache::open()?,
         repository: repository()?,
@@ -187,7 +204,7 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             Ok(boot.outcome)
         }
         Command::List { json } => {
-            show::gates(&lab::gates(&lab.repository)?, json)?;
+            show::gates(&gates::find(&lab.repository)?, json)?;
             Ok(Outcome::Passed)
         }
         Command::Build { kernel } => {
@@ -234,26 +251,24 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// The gates that were named, or all of them, each with its title.
-fn chosen(repository: &Path, named: &[String]) -> Result<Vec<(String, String)>> {
-    let all = lab::gates(repository)?;
+/// The gates that were named, or all of them.
+fn chosen(repository: &Path, named: &[String]) -> Result<Vec<Gate>> {
+    let all = gates::find(repository)?;
     if named.is_empty() {
         return Ok(all);
     }
-    named
-        .iter()
-        .map(|name| {
-            let gate = all.iter().find(|(gate, _)| gate == name).cloned();
-            gate.ok_or_else(|| {
-                let known: Vec<_> = all.iter().map(|(gate, _)| gate.as_str()).collect();
-                Usage(format!(
-                    "there is no gate `{name}`; there are {}",
-                    known.join(", ")
-                ))
-                .into()
-            })
+    let find = |name: &String| {
+        let gate = all.iter().find(|gate| gate.name == *name).cloned();
+        gate.ok_or_else(|| {
+            let known: Vec<_> = all.iter().map(|gate| gate.name.as_str()).collect();
+            Usage(format!(
+                "there is no gate `{name}`; there are {}",
+                known.join(", ")
+            ))
+            .into()
         })
-        .collect()
+    };
+    named.iter().map(find).collect()
 }
 
 /// The checkout around the current directory, else the one this command was built from.
@@ -263,12 +278,19 @@ fn repository() -> Result<PathBuf> {
         directory.join("gates").is_dir() && directory.join("kernel/config").is_dir()
     };
     let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    match here
+    let Some(found) = here
         .ancestors()
         .find(is_ours)
         .or(built_from.filter(is_ours))
-    {
-        Some(directory) => Ok(directory.to_owned()),
-        None => bail!("this is not a checkout of callgate; change into one"),
+    else {
+        bail!("this is not a checkout of callgate; change into one");
+    };
+    // make takes it for the end of the path.
+    if found.to_string_lossy().contains(char::is_whitespace) {
+        let found = found.display();
+        bail!(
+            "the kernel's build cannot work in `{found}`: move the checkout to a path without spaces"
+        );
     }
+    Ok(found.to_owned())
 }

@@ -71,6 +71,10 @@ impl Progress for Bars {
 struct Lines(Mutex<Option<(String, Instant, Instant)>>);
 
 impl Progress for Lines {
+    fn note(&self, line: &str) {
+        anstream::eprintln!("{line}");
+    }
+
     fn begin(&self, what: &str) {
         eprintln!("callgate: {what}");
         let now = Instant::now();
@@ -99,10 +103,7 @@ impl Progress for Lines {
         if let Some((what, begun, _)) = step
             && begun.elapsed() > Duration::from_secs(2)
         {
-            eprintln!(
-                "callgate: {what}: done in {:.1} s",
-                begun.elapsed().as_secs_f32()
-            );
+            eprintln!("callgate: {what}: {:.1} s", begun.elapsed().as_secs_f32());
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
+use lab::gates::Gate;
 use lab::run::Boot;
 use lab::splat::Splat;
 use lab::verdict::Outcome;
@@ -28,22 +29,22 @@ pub fn mark(good: bool) -> String {
 }
 
 /// Prints the list of gates.
-pub fn gates(gates: &[(String, String)], json: bool) -> Result<()> {
+pub fn gates(gates: &[Gate], json: bool) -> Result<()> {
     if json {
         let list: Vec<_> = gates
             .iter()
-            .map(|(gate, title)| json!({ "gate": gate, "title": title }))
+            .map(|gate| json!({ "gate": gate.name, "title": gate.title }))
             .collect();
         println!("{}", serde_json::to_string_pretty(&list)?);
         return Ok(());
     }
     let width = gates
         .iter()
-        .map(|(gate, _)| gate.len())
+        .map(|gate| gate.name.len())
         .max()
         .unwrap_or_default();
-    for (gate, title) in gates {
-        anstream::println!("{TITLE}{gate:width$}{TITLE:#}  {title}");
+    for Gate { name, title } in gates {
+        anstream::println!("{TITLE}{name:width$}{TITLE:#}  {title}");
     }
     Ok(())
 }
@@ -66,7 +67,10 @@ pub fn complaints(boot: &Boot) {
     match &boot.outcome {
         Outcome::Passed => {}
         Outcome::Panicked => anstream::eprintln!("{BAD}kernel panic{BAD:#}"),
-        Outcome::Complained => anstream::eprintln!("{BAD}kernel log not clean{BAD:#}"),
+        Outcome::Complained => {
+            let title = boot.splats.first().map_or("", |splat| &splat.title);
+            anstream::eprintln!("{BAD}kernel log not clean{BAD:#}: {title}");
+        }
         Outcome::TimedOut(why) => anstream::eprintln!("{BAD}time ran out{BAD:#}: {why}"),
         Outcome::Failed(why) => anstream::eprintln!("{BAD}failed{BAD:#}: {why}"),
     }

@@ -6,11 +6,11 @@ use crate::show::{self, BAD, DIM, TITLE};
 use anyhow::Result;
 use guest::{Message, Plan};
 use lab::command::{note, step, verbose};
+use lab::gates::Gate;
 use lab::kernel::Flavour;
 use lab::run::{Limits, Prepared};
 use lab::verdict::Outcome;
 use serde_json::{Value, json};
-use std::time::Instant;
 
 #[derive(Default)]
 struct Tally {
@@ -23,13 +23,12 @@ struct Tally {
 pub fn run(
     prepared: &Prepared,
     flavours: &[Flavour],
-    gates: &[(String, String)],
+    gates: &[Gate],
     filter: Option<String>,
     json: bool,
 ) -> Result<Outcome> {
-    let start = Instant::now();
     let plan = Plan::Test {
-        gates: gates.iter().map(|(gate, _)| gate.clone()).collect(),
+        gates: gates.iter().map(|gate| gate.name.clone()).collect(),
         filter,
     };
     let mut outcome = Outcome::Passed;
@@ -60,8 +59,11 @@ pub fn run(
             Message::GateEnds { gate, error, millis } if !json => {
                 let (passed, failed) = (tally.passed - before.0, tally.failed - before.1);
                 before = (tally.passed, tally.failed);
+                let mark = match (error, passed, failed) {
+                    (None, 0, 0) => "–".into(),
+                    (error, _, failed) => show::mark(error.is_none() && failed == 0),
+                };
                 let error = error.as_ref().map_or(String::new(), |e| format!(" {BAD}{e}{BAD:#}"));
-                let mark = show::mark(failed == 0 && error.is_empty());
                 let seconds = millis / 1000;
                 note_out(&format!(
                     "  {mark} {TITLE}{gate:10}{TITLE:#} {passed} passed, {failed} failed \
@@ -86,14 +88,23 @@ pub fn run(
         total.failed += tally.failed;
     }
     if total.passed + total.failed == 0 && outcome == Outcome::Passed {
-        outcome = Outcome::Failed("no test ran".into());
-        anstream::eprintln!("{BAD}no test ran{BAD:#}");
+        let why = match plan {
+            Plan::Test {
+                filter: Some(text), ..
+            } => format!("no test's name contains `{text}`"),
+            _ => "no test ran".into(),
+        };
+        anstream::eprintln!("{BAD}{why}{BAD:#}");
+        outcome = Outcome::Failed(why);
     }
     if json {
         println!("{}", serde_json::to_string_pretty(&reports)?);
     } else {
         anstream::println!("{} passed, {} failed", total.passed, total.failed);
-        anstream::eprintln!("{DIM}{:.0} s in all{DIM:#}", start.elapsed().as_secs_f32());
+        anstream::eprintln!(
+            "{DIM}{:.0} s in all{DIM:#}",
+            crate::START.elapsed().as_secs_f32()
+        );
     }
     Ok(outcome)
 }

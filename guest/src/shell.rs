@@ -56,9 +56,13 @@ pub fn become_shell() -> Result<std::convert::Infallible> {
     rustix::process::setsid()?;
     // Makes Ctrl-C on the console interrupt what runs in the shell.
     rustix::process::ioctl_tiocsctty(std::io::stdin())?;
+    rustix::system::sethostname(b"callgate")?;
     rustix::process::chroot(mounts::host_root()?)?;
     rustix::process::chdir(PLACE)?;
-    println!("This is the VM; what you change here is gone when you leave. Modules: {PLACE}");
+    println!(
+        "This is the VM, with a copy of your files: what you change is gone when you leave, and /tmp \
+         is its own.\nThe modules and `gate`, which runs their programs, are here, in {PLACE}."
+    );
     let error = Command::new("/bin/sh")
         .args(["-c", "exec $(command -v bash || command -v sh) -i"])
         .env_clear()

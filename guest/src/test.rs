@@ -62,6 +62,7 @@ fn run_one(report: &mut Report, gate: &str, name: &str, leaks: &mut Leaks) -> Re
     if failure.is_none() && !ended.output.contains("test result: ok. 1 passed") {
         failure = Some(format!("did not run: {}", ended.output));
     }
+    let failure = failure.map(|text| without_libtest(&text, name));
     let passed = failure.is_none();
     report.send(&Message::Test {
         gate: gate.into(),
@@ -70,6 +71,20 @@ fn run_one(report: &mut Report, gate: &str, name: &str, leaks: &mut Leaks) -> Re
         millis: millis(ended.took),
     })?;
     Ok(passed)
+}
+
+/// What a failed test printed, without what the test harness says around it.
+fn without_libtest(output: &str, name: &str) -> String {
+    let begins = format!("test {name} ... ");
+    let said = output.lines().filter_map(|line| {
+        let line = line.strip_prefix(&begins).unwrap_or(line);
+        let harness = ["running 1 test", "FAILED", "failures:", ""].contains(&line)
+            || line.trim_start() == name
+            || line.starts_with("test result: ")
+            || line.starts_with("note: run with `RUST_BACKTRACE");
+        (!harness).then_some(line)
+    });
+    said.collect::<Vec<_>>().join("\n")
 }
 
 /// The names of a gate's tests.

@@ -7,6 +7,7 @@
 //! out-of-tree module that is made of several objects, so ours are added here.
 
 use crate::Lab;
+use crate::gates::{self, Gate};
 use crate::kernel::{Kernel, Tools};
 use crate::modules;
 use anyhow::{Context, Result};
@@ -29,7 +30,7 @@ pub fn describe(lab: &Lab, tools: &Tools, kernel: &Kernel) -> Result<()> {
     add_ours(
         &mut project,
         &lab.repository,
-        &crate::gates(&lab.repository)?,
+        &gates::find(&lab.repository)?,
         &bindings,
     )?;
     let project = serde_json::to_vec_pretty(&project)?;
@@ -37,12 +38,7 @@ pub fn describe(lab: &Lab, tools: &Tools, kernel: &Kernel) -> Result<()> {
         .context("writing rust-project.json")
 }
 
-fn add_ours(
-    project: &mut Value,
-    repository: &Path,
-    gates: &[(String, String)],
-    bindings: &Path,
-) -> Result<()> {
+fn add_ours(project: &mut Value, repository: &Path, gates: &[Gate], bindings: &Path) -> Result<()> {
     let crates = project["crates"]
         .as_array_mut()
         .context("rust-project.json has no crates")?;
@@ -77,9 +73,9 @@ fn add_ours(
         json!({ "RUST_MODFILE": "callgate_kernel", "CALLGATE_BINDINGS": bindings }),
     ));
     dependencies.push(json!({ "crate": library, "name": "callgate_kernel" }));
-    for (gate, _) in gates {
-        let name = format!("callgate_{gate}");
-        let root = repository.join("gates").join(gate).join("module.rs");
+    for gate in gates {
+        let name = format!("callgate_{}", gate.name);
+        let root = repository.join("gates").join(&gate.name).join("module.rs");
         crates.push(describe(
             &name,
             &root,
@@ -101,7 +97,10 @@ mod tests {
             .map(|name| json!({ "display_name": name, "cfg": ["CONFIG_X"] }))
             .collect();
         let mut project = json!({ "crates": kernels });
-        let gates = [("ioctl".to_owned(), String::new())];
+        let gates = [Gate {
+            name: "ioctl".into(),
+            title: String::new(),
+        }];
         add_ours(&mut project, Path::new("/r"), &gates, Path::new("/b.rs")).unwrap();
         let [.., library, gate] = &project["crates"].as_array().unwrap()[..] else {
             panic!()

@@ -6,7 +6,7 @@
 //! tree stays until the kernel is done, so that a build that was killed goes on where it stopped.
 
 use crate::Lab;
-use crate::command::{Cmd, step};
+use crate::command::{Cmd, note, step};
 use crate::fetch::{self, Source};
 use crate::toolchain::{self, Toolchain};
 use anyhow::{Context, Result, bail};
@@ -137,6 +137,14 @@ pub fn ensure(lab: &Lab, tools: &Tools, flavours: &[Flavour]) -> Result<Vec<Kern
         return Ok(kernels);
     }
 
+    let missing = kernels
+        .iter()
+        .filter(|kernel| !kernel.directory.exists())
+        .count();
+    note(&format!(
+        "callgate: {missing} kernel(s) to build, once: some 7 minutes each on 2 cores, and 4 GB of disk \
+         meanwhile"
+    ));
     let _lock = lab.cache.lock("kernels")?;
     let tree = fetch::unpack(&lab.cache, &source)?;
     for kernel in &kernels {

@@ -14,6 +14,7 @@ pub mod command;
 pub mod doctor;
 pub mod editor;
 pub mod fetch;
+pub mod gates;
 pub mod initramfs;
 pub mod kernel;
 pub mod modules;
@@ -26,7 +27,7 @@ pub mod vm;
 
 use accel::Accel;
 use cache::Cache;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What every step needs to know.
 #[derive(Debug)]
@@ -46,30 +47,9 @@ impl Lab {
     pub fn output(&self) -> PathBuf {
         self.repository.join("target/callgate")
     }
-}
 
-/// The gates in a checkout: each folder below `gates` with a kernel side, with the first line of its
-/// chapter behind the `# NAME: `.
-pub fn gates(repository: &Path) -> anyhow::Result<Vec<(String, String)>> {
-    let mut gates = Vec::new();
-    for entry in std::fs::read_dir(repository.join("gates"))? {
-        let folder = entry?.path();
-        if !folder.join("module.rs").exists() {
-            continue;
-        }
-        let name = folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let chapter = std::fs::read_to_string(folder.join("README.md")).unwrap_or_default();
-        let title = chapter
-            .lines()
-            .find_map(|line| line.strip_prefix("# "))
-            .unwrap_or_default();
-        let title = title.split_once(": ").map_or(title, |(_, title)| title);
-        gates.push((name, title.to_owned()));
+    /// Where the output of a step that builds from this checkout is kept.
+    pub fn log_file(&self, step: &str) -> PathBuf {
+        self.output().join("logs").join(format!("{step}.log"))
     }
-    gates.sort();
-    Ok(gates)
 }

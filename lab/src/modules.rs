@@ -48,5 +48,5 @@ pub fn make(lab: &Lab, tools: &kernel::Tools, kernel: &Kernel, output: &Path) ->
         .make(&kernel.build_tree())
         .arg(format!("M={}", lab.repository.display()))
         .arg(format!("MO={}", output.display()))
-        .log(lab.cache.log_file(&format!("modules-{}", kernel.flavour)))
+        .log(lab.log_file(&format!("modules-{}", kernel.flavour)))
 }

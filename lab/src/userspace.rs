@@ -53,7 +53,7 @@ pub fn build(lab: &Lab) -> Result<Userspace> {
             .arg("--manifest-path")
             .arg(lab.repository.join("Cargo.toml"))
             .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .log(lab.cache.log_file(&format!("userspace-{subcommand}")))
+            .log(lab.log_file(&format!("userspace-{subcommand}")))
     };
     cargo("build")
         .args(["--package", "callgate-guest", "--bin", "init"])

@@ -16,6 +16,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -183,7 +184,11 @@ impl Machine {
                 ])
                 .args(["-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]);
         } else {
-            command.stdin(Stdio::null()).stdout(Stdio::null());
+            // Out of reach of the terminal's Ctrl-C, which is for us to deal with.
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .process_group(0);
         }
         if self.quiet && !verbose() {
             command.stderr(Stdio::null());
