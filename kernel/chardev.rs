@@ -28,12 +28,14 @@
 //! dropped. The table is read under RCU, and a reference to the state is taken there.
 //!
 //! An inode may lead to the cdev, and the cdev to its owner, until the cdev is released; then the
-//! owner must still be there. Therefore the module's kobject is made the parent of the cdev:
-//! `free_module()` waits for that kobject, and the cdev holds it until it has been released.
+//! owner must still be there. The release can come long after the drop, as with
+//! `CONFIG_DEBUG_KOBJECT_RELEASE`, which puts it off by seconds. Therefore the module's kobject is
+//! made the parent of the cdev: `free_module()` waits for that kobject, and the cdev holds it until
+//! it has been released.
 
 use crate::{
     bindings,
-    file::{FileOperations, Registry, Settle, VTable},
+    file::{module_kobject, FileOperations, Registry, Settle, VTable},
 };
 use core::ptr::{self, NonNull};
 use kernel::{
@@ -145,6 +147,10 @@ struct Region {
 impl Region {
     #[inline]
     fn new(name: &str, minors: u32) -> Result<Self> {
+        // C takes a major number for it, and does not find it again to give it back.
+        if minors == 0 {
+            return Err(EINVAL);
+        }
         let name = CString::try_from_fmt(fmt!("{name}"))?;
         let mut first = 0;
         // SAFETY: Both pointers are valid; the name is copied.
@@ -188,10 +194,10 @@ impl Cdev {
         let cdev = self.ptr.as_ptr();
         // SAFETY: The cdev is valid, and not added yet, so nobody else uses it.
         let owner = unsafe { (*cdev).owner };
-        if cfg!(CONFIG_SYSFS) && !owner.is_null() {
-            // SAFETY: The cdev is valid and not added yet. The kobject of a module is there before
-            // its `init` runs and until `free_module()`.
-            unsafe { bindings::cdev_set_parent(cdev, &raw mut (*owner).mkobj.kobj) };
+        if let Some(kobject) = module_kobject(owner) {
+            // SAFETY: The cdev is valid and not added yet. The module is there, as its code runs, and
+            // so is its kobject.
+            unsafe { bindings::cdev_set_parent(cdev, kobject) };
         }
         // SAFETY: The cdev is valid and initialised, and the numbers are ours.
         to_result(unsafe { bindings::cdev_add(cdev, region.first, region.minors) })?;
@@ -249,7 +255,7 @@ impl<T: FileOperations> Registration<T> {
     /// # Errors
     ///
     /// - `EBUSY`: no major number is free.
-    /// - `EINVAL`: there cannot be that many minor numbers, or there is a NUL in the name.
+    /// - `EINVAL`: `minors` is 0 or more than there can be, or there is a NUL in the name.
     /// - `ENOSPC`: this module has 16 registrations already.
     /// - `ENOMEM`.
     pub fn new(name: &str, minors: u32, shared: Arc<T::Shared>) -> Result<Self> {

@@ -36,7 +36,7 @@
 //! [`misc::Registration`]: crate::misc::Registration
 
 use crate::{bindings, ioctl::Call};
-use core::marker::PhantomData;
+use core::{marker::PhantomData, mem::offset_of};
 use kernel::{
     error::VTABLE_DEFAULT_ERROR,
     ffi::{c_int, c_long, c_uint, c_ulong},
@@ -63,7 +63,8 @@ pub const EPOLLWRNORM: u32 = bindings::EPOLLWRNORM;
 /// What a device does when its files are opened and used.
 ///
 /// An operation that is not implemented fails as the VFS has it: `EINVAL` for read(2) and write(2),
-/// `ESPIPE` for lseek(2), `ENOTTY` for ioctl(2); poll(2) finds the file always ready.
+/// `ESPIPE` for lseek(2), `ENOTTY` for ioctl(2); poll(2) finds the file always ready, and
+/// epoll_ctl(2) refuses it with `EPERM`.
 ///
 /// # Examples
 ///
@@ -115,6 +116,9 @@ pub trait FileOperations: Sized {
 
     /// Opens the device. `file` still has the flags that open(2) drops later, such as `O_EXCL`.
     ///
+    /// For a [`misc`](crate::misc) device this runs under the lock of all misc devices: while it
+    /// waits, none can be opened; and to register or drop one here is a deadlock.
+    ///
     /// Not called, and open(2) fails with `ENXIO`, while the module is not yet live or once the
     /// registration is being dropped.
     fn open(shared: ArcBorrow<'_, Self::Shared>, file: &File) -> Result<Self::Ptr>;
@@ -138,7 +142,9 @@ pub trait FileOperations: Sized {
 
     /// Moves the file position and returns the new one.
     ///
-    /// A device without it is a stream: lseek(2), pread(2) and pwrite(2) fail with `ESPIPE`.
+    /// A device without it is a stream: lseek(2), pread(2) and pwrite(2) fail with `ESPIPE`. On a
+    /// device with it, those who share an open file take turns in lseek(2), read(2) and write(2), as
+    /// on a regular file: so a read that waits keeps others from seeking.
     fn llseek(
         _ptr: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
         _file: &LocalFile,
@@ -150,6 +156,11 @@ pub trait FileOperations: Sized {
 
     /// Registers the caller with the wait queues whose wake-up may change the answer, and returns
     /// what the file is ready for: [`EPOLLIN`] and the like.
+    ///
+    /// A condvar that is registered must outlive the open file, so keep it in what
+    /// [`Ptr`](Self::Ptr) holds. [`PollTable::register_wait`] does not ask for that, although it is a
+    /// safe function: upstream's gap. If the condvar is dropped while somebody sleeps in poll(2) or
+    /// select(2), that task takes itself off a wait queue which is no more.
     fn poll(
         _ptr: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
         _file: &File,
@@ -225,7 +236,9 @@ pub fn fixed_size_llseek(file: &LocalFile, offset: i64, whence: i32, size: i64) 
     Ok(pos)
 }
 
-/// Whether a read or write must fail with `EAGAIN` where it would otherwise wait.
+/// Whether a read or write must fail with `EAGAIN` where it would otherwise wait: because the file is
+/// `O_NONBLOCK`, or because io_uring(7) tries first whether it can do without a thread
+/// (`IOCB_NOWAIT`).
 #[inline]
 pub fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
     let kiocb = kiocb.as_raw();
@@ -235,6 +248,21 @@ pub fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
     // the volatile read.
     let file_flags = unsafe { (&raw const (*file).f_flags).read_volatile() };
     flags & bindings::IOCB_NOWAIT != 0 || file_flags & bindings::O_NONBLOCK != 0
+}
+
+/// The kobject of a module; `None` for code that is built into the kernel, and where modules have no
+/// kobject.
+///
+/// It is there before the module's `init` runs, and `free_module()` waits until all references to it
+/// are gone.
+#[inline]
+pub(crate) fn module_kobject(module: *mut bindings::module) -> Option<*mut bindings::kobject> {
+    if !cfg!(CONFIG_SYSFS) || module.is_null() {
+        return None;
+    }
+    // Only an address is computed.
+    let offset = offset_of!(bindings::module, mkobj.kobj);
+    Some(module.wrapping_byte_add(offset).cast())
 }
 
 /// The state of the module `M`, or `None` for code that is built into the kernel.
@@ -318,7 +346,13 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
         let Some(shared) = (unsafe { R::shared(inode, file) }) else {
             return ENXIO.to_errno();
         };
-        if !T::HAS_LLSEEK {
+        if T::HAS_LLSEEK {
+            // The VFS does this for regular files and directories only. Without it `fdget_pos()`
+            // never locks the position.
+            //
+            // SAFETY: The file is valid, and nobody else uses it yet.
+            unsafe { (*file).f_mode |= bindings::FMODE_ATOMIC_POS };
+        } else {
             // SAFETY: Both pointers are valid, and nobody else uses the file yet. It always
             // returns 0.
             unsafe { bindings::stream_open(inode, file) };
@@ -394,8 +428,13 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
     unsafe extern "C" fn llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
         // SAFETY: `open` put a `T::Ptr` there; it stays until `release`, which comes after this.
         let ptr = unsafe { T::Ptr::borrow((*file).private_data) };
-        // SAFETY: The file is valid during this call. If lseek(2) did not lock its position, then
-        // it did so on this thread.
+        // SAFETY: The file is valid during this call. `open` set `FMODE_ATOMIC_POS`, so a
+        // `fdget_pos()` that did not lock found that the caller alone had the file: it was this
+        // thread's.
+        //
+        // Somebody else can have got hold of the file since, by pidfd_getfd(2). C puts up with that
+        // for all but directories, and so do we: what is raced for is the position, which no Rust
+        // code touches.
         let file = unsafe { LocalFile::from_raw_file(file) };
 
         T::llseek(ptr, file, offset, whence).unwrap_or_else(|err| err.to_errno().into())
@@ -410,7 +449,12 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
     ) -> bindings::__poll_t {
         // SAFETY: `open` put a `T::Ptr` there; it stays until `release`, which comes after this.
         let ptr = unsafe { T::Ptr::borrow((*file).private_data) };
-        // SAFETY: The file is valid during this call. poll(2) does not use `fdget_pos()`.
+        // SAFETY: The file is valid during this call.
+        //
+        // That nobody is in a `fdget_pos()` without the lock cannot be promised: on a stream it never
+        // locks, and epoll polls a file that another process believes to have alone. What the lock
+        // guards is the position. A stream has none (`file_ppos()`), and a `File` gives no access to
+        // that of another file; so nothing here depends on the lock.
         let file = unsafe { File::from_raw_file(file) };
         // SAFETY: `table` is null or valid during this call.
         let table = unsafe { PollTable::from_raw(table) };

@@ -15,12 +15,46 @@
 //! `misc_open()` holds `misc_mtx` while it calls `open`, and has put the `struct miscdevice` into
 //! the file's private data. `misc_deregister()` takes the same lock. So the registration is there
 //! for as long as `open` runs.
+//!
+//! A registration may also be leaked, as safe code can by `mem::forget()`. The kernel then has the
+//! device in its list for ever, and looks at its operations, which are in the module. So a
+//! registration holds a reference to the module's kobject, for which `free_module()` waits: to unload
+//! the module then hangs, rather than leave a list that leads into freed memory. A leaked
+//! [`chardev`](crate::chardev) registration does the same through its cdev.
 
 use crate::{
     bindings,
-    file::{FileOperations, Registry, Settle, VTable},
+    file::{module_kobject, FileOperations, Registry, Settle, VTable},
 };
-use kernel::{container_of, error::to_result, prelude::*, str::CString, sync::Arc, types::Opaque};
+use core::marker::PhantomData;
+use kernel::{
+    container_of, error::to_result, module::this_module, prelude::*, str::CString, sync::Arc,
+    types::Opaque, ModuleMetadata,
+};
+
+/// A reference to the kobject of the module `M`.
+struct Hold<M: ModuleMetadata>(PhantomData<fn() -> M>);
+
+impl<M: ModuleMetadata> Hold<M> {
+    #[inline]
+    fn new() -> Self {
+        if let Some(kobject) = module_kobject(this_module::<M>().as_ptr()) {
+            // SAFETY: The module is there, as its code runs, and so is its kobject.
+            unsafe { bindings::kobject_get(kobject) };
+        }
+        Self(PhantomData)
+    }
+}
+
+impl<M: ModuleMetadata> Drop for Hold<M> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(kobject) = module_kobject(this_module::<M>().as_ptr()) {
+            // SAFETY: Gives up the reference that `new()` took.
+            unsafe { bindings::kobject_put(kobject) };
+        }
+    }
+}
 
 /// A registered misc device.
 ///
@@ -39,6 +73,7 @@ pub struct Registration<T: FileOperations> {
     #[pin]
     inner: Opaque<bindings::miscdevice>,
     _settle: Settle<T::OwnerModule>,
+    _hold: Hold<T::OwnerModule>,
 }
 
 // SAFETY: It owns a reference to a `T::Shared`, which is `Send` and `Sync`; the C functions may be
@@ -49,18 +84,28 @@ unsafe impl<T: FileOperations> Sync for Registration<T> {}
 
 impl<T: FileOperations> Registration<T> {
     /// Registers a device under a minor number that the kernel assigns. devtmpfs shows it as
-    /// `/dev/NAME` with the permissions `mode`, owned by root.
+    /// `/dev/NAME` with the permissions `mode`, owned by root; 0 stands for 0600.
     ///
     /// It can be opened once the module's `init` has succeeded; before, open(2) fails with `ENXIO`.
+    /// The uevent that announces the device comes before that. A program that opens the device as soon
+    /// as it hears of it may therefore have to try again; the uevent of the module itself, which
+    /// `do_init_module()` sends, comes after.
     ///
     /// # Errors
     ///
     /// - `EBUSY`: no minor number is free.
     /// - `EEXIST`: there is a misc device of that name.
-    /// - `EINVAL`: there is a NUL in the name.
+    /// - `EINVAL`: there is a NUL in the name, or `mode` has more than permissions (0o7777).
     /// - `ENOMEM`.
     pub fn new(name: &'static str, mode: u16, shared: Arc<T::Shared>) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            _: {
+                // devtmpfs would take the rest as the type of the node.
+                if mode & !0o7777 != 0 {
+                    Err(EINVAL)?
+                }
+            },
+            _hold: Hold::new(),
             _settle: Settle::new(),
             shared,
             name: CString::try_from_fmt(fmt!("{name}"))?,

@@ -17,7 +17,10 @@ use callgate_kernel::{
     misc,
 };
 use kernel::{
-    fs::{file::flags::O_EXCL, File, Kiocb, LocalFile},
+    fs::{
+        file::flags::{O_ACCMODE, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY},
+        File, Kiocb, LocalFile,
+    },
     iov::{IovIterDest, IovIterSource},
     new_mutex, new_poll_condvar,
     prelude::*,
@@ -148,16 +151,16 @@ impl FileOperations for MessageFile {
 
 /// The pipe that all who open the device share.
 ///
-/// The lock is never held while user memory is copied: a user can make that take forever, and would
-/// lock everybody out. Yet no byte may get lost or out of order when a copy fails halfway. So
-/// whoever copies takes a turn, as `reader` or `writer`: only the reader takes bytes out, and only
-/// once they have been copied; only the writer puts bytes in. Who has to wait for a turn can be
-/// interrupted, or gets `EAGAIN`.
+/// The lock is never held while user memory is copied: a user can make that take forever. A writer
+/// copies into a buffer of its own before it looks at the pipe, so it keeps nobody waiting. For a
+/// reader there is no such way: should its copy fail halfway, the bytes must still be the next ones
+/// in the pipe. So readers take turns, and bytes leave the pipe only once they have been copied. A
+/// reader whose copy takes forever keeps the others waiting; they can be interrupted, or get `EAGAIN`.
 #[pin_data]
 struct Pipe {
     #[pin]
     state: Mutex<State>,
-    /// Told of every change of the state.
+    /// Told whenever the pipe may have become readable or writable.
     #[pin]
     changed: PollCondVar,
 }
@@ -166,8 +169,6 @@ struct State {
     fifo: Fifo,
     /// Somebody is copying out of the pipe.
     reader: bool,
-    /// Somebody is copying into the pipe.
-    writer: bool,
     /// How many have opened the device.
     opens: usize,
     /// The one who has, wants to be alone.
@@ -180,7 +181,7 @@ impl State {
     }
 
     fn is_writable(&self) -> bool {
-        !self.writer && self.fifo.room() > 0
+        self.fifo.len < PIPE_CAPACITY
     }
 }
 
@@ -189,7 +190,6 @@ impl Pipe {
         let state = State {
             fifo: Fifo::new()?,
             reader: false,
-            writer: false,
             opens: 0,
             exclusive: false,
         };
@@ -220,12 +220,6 @@ impl Pipe {
             }
         }
         Ok(then(&mut state))
-    }
-
-    /// Changes the state, and tells everybody who waits for that.
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.lock());
-        self.changed.notify_all();
     }
 }
 
@@ -289,10 +283,12 @@ impl FileOperations for PipeFile {
             state.fifo.peek(&mut buf)
         })?;
         let copied = iov.copy_to_iter(&buf[..len]);
-        pipe.change(|state| {
+        {
+            let mut state = pipe.state.lock();
             state.fifo.discard(copied);
             state.reader = false;
-        });
+        }
+        pipe.changed.notify_all();
 
         if copied == 0 {
             return Err(EFAULT);
@@ -309,30 +305,31 @@ impl FileOperations for PipeFile {
         let opened = kiocb.file();
         let pipe = &opened.pipe;
         let mut buf = KVec::from_elem(0, iov.len().min(PIPE_CAPACITY), GFP_KERNEL)?;
+        // Which of `buf` has been copied from the user, and is not yet in the pipe.
+        let mut pending = 0..0;
         let mut written = 0;
 
         let end = loop {
-            let room = pipe.when(file::is_nonblocking(&kiocb), State::is_writable, |state| {
-                state.writer = true;
-                state.fifo.room()
-            });
-            let room = match room {
-                Ok(room) => room.min(iov.len()),
-                Err(err) => break err,
-            };
-            let copied = iov.copy_from_iter(&mut buf[..room]);
-            pipe.change(|state| {
-                // There is no less room than before, as nobody else was the writer.
-                state.fifo.put(&buf[..copied]);
-                state.writer = false;
-            });
-            written += copied;
-            opened.written.fetch_add(copied as u64, Relaxed);
-            if copied < room {
-                break EFAULT;
+            if pending.is_empty() {
+                pending = 0..iov.copy_from_iter(&mut buf);
+                if pending.is_empty() {
+                    if iov.is_empty() {
+                        return Ok(written);
+                    }
+                    break EFAULT;
+                }
             }
-            if iov.is_empty() {
-                return Ok(written);
+            let put = pipe.when(file::is_nonblocking(&kiocb), State::is_writable, |state| {
+                state.fifo.put(&buf[pending.clone()])
+            });
+            match put {
+                Ok(count) => {
+                    pipe.changed.notify_all();
+                    opened.written.fetch_add(count as u64, Relaxed);
+                    written += count;
+                    pending.start += count;
+                }
+                Err(err) => break err,
             }
         };
         // What has been written cannot be taken back, so it is reported; the error comes up again
@@ -348,11 +345,13 @@ impl FileOperations for PipeFile {
         // First registered, then looked: a change in between is not missed.
         table.register_wait(file, &opened.pipe.changed);
         let state = opened.pipe.state.lock();
+        // Only what this file is open for: one that cannot be written does not care for room.
+        let mode = file.flags() & O_ACCMODE;
         let mut ready = 0;
-        if state.is_readable() {
+        if state.is_readable() && matches!(mode, O_RDONLY | O_RDWR) {
             ready |= file::EPOLLIN | file::EPOLLRDNORM;
         }
-        if state.is_writable() {
+        if state.is_writable() && matches!(mode, O_WRONLY | O_RDWR) {
             ready |= file::EPOLLOUT | file::EPOLLWRNORM;
         }
         ready
@@ -382,10 +381,6 @@ impl Fifo {
         })
     }
 
-    fn room(&self) -> usize {
-        PIPE_CAPACITY - self.len
-    }
-
     /// Copies the oldest bytes to `to` and returns how many.
     fn peek(&self, to: &mut [u8]) -> usize {
         let count = to.len().min(self.len);
@@ -402,13 +397,15 @@ impl Fifo {
         self.len -= count;
     }
 
-    /// Adds `from`, for which there must be room.
-    fn put(&mut self, from: &[u8]) {
+    /// Adds as much of `from` as there is room for, and returns how much.
+    fn put(&mut self, from: &[u8]) -> usize {
+        let count = from.len().min(PIPE_CAPACITY - self.len);
         let end = (self.first + self.len) % PIPE_CAPACITY;
         let (wrapped, free) = self.bytes.split_at_mut(end);
-        let (straight, rest) = from.split_at(from.len().min(free.len()));
+        let (straight, rest) = from[..count].split_at(count.min(free.len()));
         free[..straight.len()].copy_from_slice(straight);
         wrapped[..rest.len()].copy_from_slice(rest);
-        self.len += from.len();
+        self.len += count;
+        count
     }
 }

@@ -834,6 +834,22 @@ fn a_signal_in_the_middle_of_a_write_tells_how_far_it_came() {
 }
 
 #[test]
+fn a_signal_tells_how_far_a_write_came_even_between_two_pieces() {
+    let fifo = Fifo::new();
+    let _caught = Caught::new(Then::Fail).unwrap();
+    let bytes = pattern(3 * PIPE_CAPACITY);
+    let writer = sleeping_writer(bytes.clone());
+    // Makes room for a part of what the writer has at hand.
+    let mut received = read(&fifo, 10).unwrap();
+    writer.wait_until_asleep_in(Call::Write, LIMIT);
+    signal::interrupt(writer.thread()).unwrap();
+    let reported = writer.finish(LIMIT).unwrap();
+    received.extend(contents());
+    assert!([PIPE_CAPACITY, PIPE_CAPACITY + 10].contains(&reported), "{reported}");
+    assert_eq!(received, bytes[..reported]);
+}
+
+#[test]
 fn a_blocked_read_goes_on_after_a_signal_that_restarts_it() {
     let fifo = Fifo::new();
     let _caught = Caught::new(Then::Restart).unwrap();
@@ -887,6 +903,15 @@ fn poll_tells_what_would_not_wait() {
     assert_eq!(poll(&fifo), PollFlags::IN, "full");
     contents();
     assert_eq!(poll(&fifo), PollFlags::OUT, "empty again");
+}
+
+#[test]
+fn poll_tells_a_file_only_what_it_is_open_for() {
+    let fifo = Fifo::new();
+    assert_eq!(fifo.write(b"x"), Ok(1));
+    let reading = Device::options().read(true).open(PIPE_NODE).unwrap();
+    let writing = Device::options().write(true).open(PIPE_NODE).unwrap();
+    assert_eq!((poll(&reading), poll(&writing)), (PollFlags::IN, PollFlags::OUT));
 }
 
 #[test]
@@ -1272,6 +1297,31 @@ fn a_write_that_faults_part_way_leaves_just_what_it_reports() {
     };
     assert!(reported <= 5, "only five bytes were there");
     assert_eq!(contents(), b"hello"[..reported]);
+}
+
+#[test]
+fn a_write_from_nowhere_says_so_without_waiting_for_room() {
+    let fifo = Fifo::full();
+    for hole in Hole::ALL.into_iter().filter(|hole| *hole != Hole::ReadOnly) {
+        assert_eq!(hole.write(&*fifo, 1), Err(Errno::FAULT), "{hole:?}");
+        assert_eq!(hole.write(nonblocking(), 1), Err(Errno::FAULT), "{hole:?}, without waiting");
+    }
+    assert_eq!(contents(), [b'f'; PIPE_CAPACITY]);
+}
+
+#[test]
+fn a_long_write_that_faults_reports_what_went_in_before() {
+    let fifo = Fifo::new();
+    let bytes = pattern(PIPE_CAPACITY + 100);
+    let memory = Guarded::holding(&bytes).unwrap();
+    let device = Device::open(PIPE_NODE).unwrap();
+    let writer = Worker::spawn(move || memory.write(&device, PIPE_CAPACITY + 200));
+    writer.wait_until_asleep_in(Call::Write, LIMIT);
+    let mut received = read(&fifo, PIPE_CAPACITY).unwrap();
+    let reported = writer.finish(LIMIT).unwrap();
+    received.extend(contents());
+    assert!(reported >= PIPE_CAPACITY, "{reported}");
+    assert_eq!(received, bytes[..reported]);
 }
 
 #[test]

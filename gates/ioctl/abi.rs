@@ -36,7 +36,8 @@ pub const TYPE: u8 = b'G';
 /// HOWTO: `_IOR('G', 0, int)`. Copies the stored message out as a string ended by NUL.
 ///
 /// The number says `int`, the command moves up to [`MESSAGE_CAPACITY`] bytes: the caller's buffer
-/// must have that many. A message stored by [`SET`] that leaves no room for the NUL is `EMSGSIZE`. Kept because it is the HOWTO's number; [`GET`] is how it is done today.
+/// must have that many. A message stored by [`SET`] that leaves no room for the NUL is `EMSGSIZE`.
+/// Kept because it is the HOWTO's number; [`GET`] is how it is done today.
 pub const READ: u32 = 0x8004_4700;
 
 /// HOWTO: `_IOW('G', 1, int)`. Stores the string at the argument, which NUL must end within
@@ -53,6 +54,9 @@ pub const SET: u32 = 0x40cc_4703;
 pub const GET: u32 = 0x80cc_4704;
 
 /// `_IOWR('G', 5, Message)`: exchange. Stores a message and gives the one it replaced.
+///
+/// If the argument can be read but not written, this is `EFAULT` as well, and the message has been
+/// stored all the same; the one it replaced is lost.
 pub const EXCHANGE: u32 = 0xc0cc_4705;
 
 /// `_IOWR('G', 6, Status)`: an extensible struct. The size inside the number says which version of
@@ -83,14 +87,15 @@ pub struct Status {
     pub stores: u64,
     /// Since version 1. Out: messages given out. In: must be 0 (`EINVAL`).
     pub loads: u64,
-    /// Since version 1. Out: commands refused with an error. In: must be 0 (`EINVAL`).
+    /// Since version 1. Out: commands that failed with an error. In: must be 0 (`EINVAL`).
     pub refused: u64,
 }
 
 /// Size of the first published version of [`Status`]: it ended after `stores`.
 pub const STATUS_SIZE_V0: usize = 16;
 
-/// Zero the counters once they have been copied.
+/// Zero the counters, of which the answer tells the last. If the answer cannot be written (`EFAULT`),
+/// they are zeroed all the same.
 pub const STATUS_RESET: u32 = 1;
 
 const _: () = assert!(size_of::<Message>() == 204);

@@ -17,12 +17,14 @@ use callgate_kernel::{
     ioctl::{same_but_size, Call},
     misc,
 };
+use core::mem::replace;
 use kernel::{
     fs::File,
     ioctl::{_IO, _IOR, _IOW, _IOWR},
     new_mutex,
     prelude::*,
     sync::{Arc, ArcBorrow, Mutex},
+    time::{Delta, Instant, Monotonic},
 };
 
 module! {
@@ -82,29 +84,38 @@ struct State {
     stores: u64,
     loads: u64,
     refused: u64,
-    /// Goes up with every change of the above, so that one can tell whether there was one.
-    changes: u64,
+    /// When the second began in which `logged` lines have been logged.
+    second: Instant<Monotonic>,
+    logged: u32,
 }
 
 impl State {
-    fn store(&mut self, message: Message) {
-        self.message = message;
+    /// Returns the message that was stored before.
+    fn store(&mut self, message: Message) -> Message {
         self.stores += 1;
-        self.changes += 1;
-    }
-
-    fn count_load(&mut self) {
-        self.loads += 1;
-        self.changes += 1;
+        replace(&mut self.message, message)
     }
 
     fn reset_counters(&mut self) {
         self.stores = 0;
         self.loads = 0;
         self.refused = 0;
-        self.changes += 1;
+    }
+
+    /// Whether one more line may be logged. Whoever may open the device could else flood the log.
+    fn may_log(&mut self) -> bool {
+        if self.second.elapsed() >= Delta::from_secs(1) {
+            self.second = Instant::now();
+            self.logged = 0;
+        }
+        let may = self.logged < LINES_A_SECOND;
+        self.logged += u32::from(may);
+        may
     }
 }
+
+/// How many stores a device logs a second at most; `STATUS` counts them all.
+const LINES_A_SECOND: u32 = 10;
 
 const NO_MESSAGE: Message = Message {
     len: 0,
@@ -129,10 +140,6 @@ fn check(theirs: &Message) -> Result<Message> {
     message(theirs.bytes.get(..theirs.len as usize).ok_or(EINVAL)?)
 }
 
-fn log(stored: &Message) {
-    pr_info!("message stored, {} bytes\n", stored.len);
-}
-
 impl Store {
     fn new() -> Result<Arc<Self>> {
         let state = State {
@@ -140,7 +147,8 @@ impl Store {
             stores: 0,
             loads: 0,
             refused: 0,
-            changes: 0,
+            second: Instant::now(),
+            logged: 0,
         };
         Arc::pin_init(
             pin_init!(Self {
@@ -163,9 +171,16 @@ impl Store {
         }
     }
 
-    fn store(&self, message: Message) {
-        self.state.lock().store(message);
-        log(&message);
+    /// Returns the message that was stored before.
+    fn store(&self, message: Message) -> Message {
+        let (old, may_log) = {
+            let mut state = self.state.lock();
+            (state.store(message), state.may_log())
+        };
+        if may_log {
+            pr_info!("message stored, {} bytes\n", message.len);
+        }
+        old
     }
 
     /// From the kernel, as the HOWTO has it: a string. The number says four bytes, so nothing but
@@ -180,7 +195,7 @@ impl Store {
         // No lock is held here, nor anywhere else while user memory is copied: that may take as long
         // as the user likes.
         call.reply(string.len()).write(string)?;
-        self.state.lock().count_load();
+        self.state.lock().loads += 1;
         Ok(())
     }
 
@@ -210,22 +225,18 @@ impl Store {
     fn get(&self, call: Call) -> Result {
         let message = self.state.lock().message;
         call.reply(size_of::<Message>()).write(&message)?;
-        self.state.lock().count_load();
+        self.state.lock().loads += 1;
         Ok(())
     }
 
-    /// Exchange. Either the caller gets the message that its own replaces, or nothing happens.
+    /// Exchange.
     fn exchange(&self, call: Call) -> Result {
         let (theirs, reply) = call.read::<Message>()?;
-        let new = check(&theirs)?;
-        self.after_answering(
-            |state| reply.write(&state.message),
-            |state| {
-                state.count_load();
-                state.store(new);
-            },
-        )?;
-        log(&new);
+        let old = self.store(check(&theirs)?);
+        // This cannot be tried beforehand, nor undone: others may have seen the new message. So if it
+        // fails, the new message is stored, and the old one is lost.
+        reply.write(&old)?;
+        self.state.lock().loads += 1;
         Ok(())
     }
 
@@ -240,46 +251,22 @@ impl Store {
         if request != known {
             return Err(EINVAL);
         }
-        let answer = |state: &State| {
-            reply.write(&Status {
-                flags: 0,
-                message_len: state.message.len,
-                stores: state.stores,
-                loads: state.loads,
-                refused: state.refused,
-            })
-        };
-        if request.flags & abi::STATUS_RESET != 0 {
-            self.after_answering(answer, State::reset_counters)
-        } else {
-            let state = *self.state.lock();
-            answer(&state)
-        }
-    }
-
-    /// Gives the user an answer, and makes the change that the answer reports: both or neither.
-    ///
-    /// The answer can fail, so it comes first. No lock is held meanwhile; so if something else
-    /// changed the state in between, the answer is out of date, and another one is given.
-    fn after_answering(
-        &self,
-        answer: impl Fn(&State) -> Result,
-        change: impl FnOnce(&mut State),
-    ) -> Result {
-        loop {
-            let seen = *self.state.lock();
-            answer(&seen)?;
+        let state = {
             let mut state = self.state.lock();
-            if state.changes == seen.changes {
-                change(&mut state);
-                return Ok(());
+            let now = *state;
+            // Under the same lock, so that no count gets lost in between.
+            if request.flags & abi::STATUS_RESET != 0 {
+                state.reset_counters();
             }
-            drop(state);
-            // The answer has overwritten the argument, so the call must not be restarted.
-            if kernel::current!().signal_pending() {
-                return Err(EINTR);
-            }
-        }
+            now
+        };
+        reply.write(&Status {
+            flags: 0,
+            message_len: state.message.len,
+            stores: state.stores,
+            loads: state.loads,
+            refused: state.refused,
+        })
     }
 }
 
@@ -298,9 +285,7 @@ impl FileOperations for Device {
     fn ioctl(store: ArcBorrow<'_, Store>, call: Call) -> Result {
         let result = store.carry_out(call);
         if result.is_err() {
-            let mut state = store.state.lock();
-            state.refused += 1;
-            state.changes += 1;
+            store.state.lock().refused += 1;
         }
         result
     }
