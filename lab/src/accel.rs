@@ -31,10 +31,14 @@ pub enum Accel {
 
 impl Accel {
     /// QEMU's arguments for it.
+    ///
+    /// Without 5-level paging: while the kernel identifies the boot CPU it has cleared its notes of
+    /// the CPU's features, KASAN asks them how many levels there are, and an interrupt just then is
+    /// reported as a wild access.
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Accel::Kvm => &["-accel", "kvm", "-cpu", "host"],
-            Accel::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max"],
+            Accel::Kvm => &["-accel", "kvm", "-cpu", "host,la57=off"],
+            Accel::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max,la57=off"],
         }
     }
 }
