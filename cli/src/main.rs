@@ -178,6 +178,13 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             AccelArgument::Tcg => Accel::Tcg,
         }),
     };
+    for path in [&lab.repository, &lab.cache.path("")] {
+        // make takes it for the end of the path.
+        if path.to_string_lossy().contains(char::is_whitespace) {
+            let path = path.display();
+            bail!("the kernel's build cannot work in `{path}`: it must be a path without spaces");
+        }
+    }
     match arguments.command {
         Command::Demo { gates, json } => {
             let gates = chosen(&lab.repository, &gates)?;
@@ -285,12 +292,5 @@ fn repository() -> Result<PathBuf> {
     else {
         bail!("this is not a checkout of callgate; change into one");
     };
-    // make takes it for the end of the path.
-    if found.to_string_lossy().contains(char::is_whitespace) {
-        let found = found.display();
-        bail!(
-            "the kernel's build cannot work in `{found}`: move the checkout to a path without spaces"
-        );
-    }
     Ok(found.to_owned())
 }

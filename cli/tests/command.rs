@@ -72,3 +72,31 @@ fn what_is_missing_is_exit_status_3_and_says_how_to_get_it() {
     assert!(said.contains("qemu"), "{said}");
     assert!(advice.contains("apt-get install"), "{advice}");
 }
+
+#[test]
+fn a_path_that_make_cannot_take_is_refused_at_once() {
+    let cache = std::env::temp_dir().join("callgate test with spaces");
+    let output = Command::new(env!("CARGO_BIN_EXE_callgate"))
+        .arg("list")
+        .env("XDG_CACHE_HOME", &cache)
+        .output()
+        .unwrap();
+    std::fs::remove_dir_all(&cache).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("without spaces"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_kernel_source_that_is_none_is_wrong_usage() {
+    let output = callgate(&["build", "--kernel-source", "/proc"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("no tree of Linux sources"),
+        "{}",
+        stderr(&output)
+    );
+}

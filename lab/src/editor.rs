@@ -20,6 +20,7 @@ const KERNEL_CRATES: [&str; 5] = ["core", "kernel", "pin_init", "zerocopy", "zer
 /// Writes `rust-project.json` into the checkout.
 pub fn describe(lab: &Lab, tools: &Tools, kernel: &Kernel) -> Result<()> {
     let output = modules::directory(lab, kernel);
+    let _lock = modules::claim(lab, &output)?;
     modules::make(lab, tools, kernel, &output)
         .arg("rust-analyzer")
         .run()

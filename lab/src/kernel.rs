@@ -204,10 +204,9 @@ fn build(lab: &Lab, tools: &Tools, kernel: &Kernel, source: &Path) -> Result<()>
     let Kernel {
         flavour, directory, ..
     } = kernel;
-    let objects = lab
-        .cache
-        .path("objects")
-        .join(directory.file_name().unwrap_or_default());
+    let objects = lab.cache.path("objects");
+    discard_others(&objects, directory)?;
+    let objects = objects.join(directory.file_name().unwrap_or_default());
     fs::create_dir_all(&objects)?;
     let make = |log: &str| {
         tools
@@ -235,6 +234,17 @@ fn build(lab: &Lab, tools: &Tools, kernel: &Kernel, source: &Path) -> Result<()>
     prune(source, &objects, scratch.path(), make("prune"))?;
     lab.cache.publish(scratch, directory)?;
     fs::remove_dir_all(&objects).context("removing the object tree")
+}
+
+/// Removes object trees that no build will go on with: those of other kernels than this, left by
+/// builds that were given up. The caller holds the lock under which kernels are built.
+fn discard_others(objects: &Path, kernel: &Path) -> Result<()> {
+    for entry in fs::read_dir(objects).into_iter().flatten().flatten() {
+        if Some(entry.file_name().as_os_str()) != kernel.file_name() {
+            fs::remove_dir_all(entry.path()).context("removing an old object tree")?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the configuration, and sees to it that nothing that was asked for has been dropped.

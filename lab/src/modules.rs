@@ -3,6 +3,7 @@
 //! The modules, built against one of the lab's kernels by the kernel's own build system.
 
 use crate::Lab;
+use crate::cache::Lock;
 use crate::command::{Cmd, step};
 use crate::kernel::{self, Kernel};
 use anyhow::{Context, Result};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Builds every module of the checkout for a kernel, and gives the directory that they are in.
 pub fn build(lab: &Lab, tools: &kernel::Tools, kernel: &Kernel) -> Result<PathBuf> {
     let output = directory(lab, kernel);
-    std::fs::create_dir_all(&output)?;
+    let _lock = claim(lab, &output)?;
     let _step = step(&format!(
         "building the modules for the {} kernel",
         kernel.flavour
@@ -28,7 +29,7 @@ pub fn build(lab: &Lab, tools: &kernel::Tools, kernel: &Kernel) -> Result<PathBu
 pub fn lint(lab: &Lab, tools: &kernel::Tools, kernel: &Kernel) -> Result<()> {
     // Elsewhere than the modules: objects that clippy made are up to date, too.
     let output = lab.output().join(format!("lint-{}", kernel.key));
-    std::fs::create_dir_all(&output)?;
+    let _lock = claim(lab, &output)?;
     let _step = step("linting the kernel side");
     make(lab, tools, kernel, &output)
         .args(["modules", "CLIPPY=1", "DOC=1", "KRUSTFLAGS=--deny=warnings"])
@@ -40,6 +41,12 @@ pub fn lint(lab: &Lab, tools: &kernel::Tools, kernel: &Kernel) -> Result<()> {
 pub fn directory(lab: &Lab, kernel: &Kernel) -> PathBuf {
     lab.output()
         .join(format!("modules-{}-{}", kernel.flavour, kernel.key))
+}
+
+/// Makes a directory to build in and keeps other runs out of it.
+pub fn claim(lab: &Lab, output: &Path) -> Result<Lock> {
+    std::fs::create_dir_all(output).context("making a directory to build in")?;
+    lab.cache.lock(&format!("make{}", output.display()))
 }
 
 /// The make command for everything in the checkout's Kbuild file.

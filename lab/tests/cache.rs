@@ -2,15 +2,18 @@
 
 //! The cache between runs: locks, scratch directories, publishing.
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use lab::cache::Cache;
+use support::another_run;
 
 fn empty(name: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
@@ -18,17 +21,6 @@ fn empty(name: &str) -> PathBuf {
         .join(name);
     let _ = fs::remove_dir_all(&dir);
     dir
-}
-
-/// Runs `lab/examples/another_run.rs`, which cargo builds beside the tests.
-fn another_run(arguments: &[&str]) -> Child {
-    let test = std::env::current_exe().unwrap();
-    let examples = test.ancestors().nth(2).unwrap().join("examples");
-    Command::new(examples.join("another_run"))
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
 }
 
 fn start_another_run(root: &Path) -> Child {

@@ -2,14 +2,17 @@
 
 //! Running programs: what errors say, and that nothing is left running.
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout};
 use std::time::{Duration, Instant};
 
 use lab::command::{Cmd, Failed, TimedOut};
 use rustix::process::{Pid, Signal, kill_process};
+use support::another_run;
 
 fn file(name: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("command");
@@ -94,17 +97,6 @@ fn the_time_limit_ends_the_whole_group() {
 fn what_a_program_leaves_running_is_ended_with_it() {
     let pid = sh("sleep 100 & echo $!").output().unwrap();
     assert!(is_gone(pid.trim()));
-}
-
-/// Runs `lab/examples/another_run.rs`, which cargo builds beside the tests.
-fn another_run(arguments: &[&str]) -> Child {
-    let test = std::env::current_exe().unwrap();
-    let examples = test.ancestors().nth(2).unwrap().join("examples");
-    Command::new(examples.join("another_run"))
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
 }
 
 fn start_another_run() -> (Child, Lines<BufReader<ChildStdout>>, Vec<String>) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::cache::Cache;
-use crate::command::{Cmd, note, step};
+use crate::command::{Cmd, step};
 
 use super::{Machine, Version};
 
@@ -31,12 +31,9 @@ pub fn ensure_bindgen(cache: &Cache) -> Result<PathBuf> {
     if fits(&kept) {
         return Ok(kept);
     }
-    note(&format!(
-        "callgate: building bindgen {VERSION} into the cache"
-    ));
     let scratch = cache.scratch("bindgen")?;
     let target = cache.scratch("bindgen-target")?;
-    let progress = step(&format!("building bindgen {VERSION}"));
+    let progress = step(&format!("building bindgen {VERSION} into the cache"));
     let mut compiled = 0;
     Cmd::new("cargo")
         .args([
