@@ -65,10 +65,10 @@ pub fn run(
                 };
                 let error = error.as_ref().map_or(String::new(), |e| format!(" {BAD}{e}{BAD:#}"));
                 let seconds = millis / 1000;
-                note_out(&format!(
+                anstream::println!(
                     "  {mark} {TITLE}{gate:10}{TITLE:#} {passed} passed, {failed} failed \
                      {DIM}in {seconds} s{DIM:#}{error}"
-                ));
+                );
             }
             Message::Busy { with } => note(&format!("  {DIM}… {with}{DIM:#}")),
             _ => {}
@@ -107,9 +107,4 @@ pub fn run(
         );
     }
     Ok(outcome)
-}
-
-/// A line of the result, on stdout, past the progress bar on stderr.
-fn note_out(line: &str) {
-    anstream::println!("{line}");
 }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 /// Everything that is built before a machine can boot.
 #[derive(Debug)]
 pub struct Prepared {
+    tools: Tools,
     /// The kernels, in the order asked for, each with the directory of its modules.
     kernels: Vec<(Kernel, PathBuf)>,
     userspace: Userspace,
@@ -38,6 +39,7 @@ pub fn prepare(lab: &Lab, flavours: &[Flavour]) -> Result<Prepared> {
     let (first, _) = kernels.first().context("no kernel was asked for")?;
     let choice = accel::choose(lab, &first.image(), &userspace.init)?;
     Ok(Prepared {
+        tools,
         kernels,
         userspace,
         choice,
@@ -46,12 +48,8 @@ pub fn prepare(lab: &Lab, flavours: &[Flavour]) -> Result<Prepared> {
 
 /// Builds what is missing, and describes the kernel side for editors.
 pub fn build(lab: &Lab, flavours: &[Flavour]) -> Result<()> {
-    let prepared = prepare(lab, flavours)?;
-    let tools = Tools::find(lab)?;
-    let (kernel, _) = prepared
-        .kernels
-        .first()
-        .context("no kernel was asked for")?;
+    let Prepared { tools, kernels, .. } = prepare(lab, flavours)?;
+    let (kernel, _) = kernels.first().context("no kernel was asked for")?;
     editor::describe(lab, &tools, kernel)
 }
 

@@ -127,16 +127,6 @@ impl Judge {
         Some(message)
     }
 
-    /// What is going on in the VM, as its kernel log says.
-    pub fn during(&self) -> &str {
-        self.console.during()
-    }
-
-    /// Whether there is nothing more to wait for: a kernel that panicked says nothing else.
-    pub fn panicked(&self) -> bool {
-        self.console.panicked()
-    }
-
     /// Whether the guest has delivered its verdict.
     pub fn has_verdict(&self) -> bool {
         !self.verdicts.is_empty()
