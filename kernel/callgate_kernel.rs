@@ -7,6 +7,7 @@
 //! - [`mod@file`]: `struct file_operations`, the calls a user makes on an open device.
 //! - [`chardev`]: a range of character-device numbers, for which the user makes the node.
 //! - [`misc`]: a misc device, whose node appears by itself.
+//! - [`module`]: what keeps a module's memory.
 //! - [`ioctl`]: typed access to the argument of an ioctl command.
 //!
 //! Each file opens with what it does not support. The kernel must be built with
@@ -25,3 +26,4 @@ pub mod chardev;
 pub mod file;
 pub mod ioctl;
 pub mod misc;
+pub mod module;

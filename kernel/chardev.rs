@@ -35,7 +35,8 @@
 
 use crate::{
     bindings,
-    file::{module_kobject, FileOperations, Registry, Settle, VTable},
+    file::{FileOperations, Registry, Settle, VTable},
+    module,
 };
 use core::ptr::{self, NonNull};
 use kernel::{
@@ -194,7 +195,7 @@ impl Cdev {
         let cdev = self.ptr.as_ptr();
         // SAFETY: The cdev is valid, and not added yet, so nobody else uses it.
         let owner = unsafe { (*cdev).owner };
-        if let Some(kobject) = module_kobject(owner) {
+        if let Some(kobject) = module::kobject(owner) {
             // SAFETY: The cdev is valid and not added yet. The module is there, as its code runs, and
             // so is its kobject.
             unsafe { bindings::cdev_set_parent(cdev, kobject) };

@@ -35,8 +35,8 @@
 //! [`chardev::Registration`]: crate::chardev::Registration
 //! [`misc::Registration`]: crate::misc::Registration
 
-use crate::{bindings, ioctl::Call};
-use core::{marker::PhantomData, mem::offset_of};
+use crate::{bindings, ioctl::Call, module};
+use core::marker::PhantomData;
 use kernel::{
     error::VTABLE_DEFAULT_ERROR,
     ffi::{c_int, c_long, c_uint, c_ulong},
@@ -250,33 +250,6 @@ pub fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
     flags & bindings::IOCB_NOWAIT != 0 || file_flags & bindings::O_NONBLOCK != 0
 }
 
-/// The kobject of a module; `None` for code that is built into the kernel, and where modules have no
-/// kobject.
-///
-/// It is there before the module's `init` runs, and `free_module()` waits until all references to it
-/// are gone.
-#[inline]
-pub(crate) fn module_kobject(module: *mut bindings::module) -> Option<*mut bindings::kobject> {
-    if !cfg!(CONFIG_SYSFS) || module.is_null() {
-        return None;
-    }
-    // Only an address is computed.
-    let offset = offset_of!(bindings::module, mkobj.kobj);
-    Some(module.wrapping_byte_add(offset).cast())
-}
-
-/// The state of the module `M`, or `None` for code that is built into the kernel.
-#[inline]
-fn module_state<M: ModuleMetadata>() -> Option<bindings::module_state> {
-    let module = this_module::<M>().as_ptr();
-    if module.is_null() {
-        return None;
-    }
-    // SAFETY: A module whose code runs is there. Its state may change at any time, hence the
-    // volatile read.
-    Some(unsafe { (&raw const (*module).state).read_volatile() })
-}
-
 /// Waits, when dropped, until nobody is left in a module that has not finished initialising.
 ///
 /// A registration has it as its last field, so that it is dropped when no further open can begin.
@@ -297,7 +270,7 @@ impl<M: ModuleMetadata> Settle<M> {
 impl<M: ModuleMetadata> Drop for Settle<M> {
     #[inline]
     fn drop(&mut self) {
-        if module_state::<M>() != Some(bindings::module_state_MODULE_STATE_COMING) {
+        if module::state::<M>() != Some(bindings::module_state_MODULE_STATE_COMING) {
             return;
         }
         // SAFETY: The module is there: it is initialising.
@@ -337,7 +310,7 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
     ///
     /// `inode` and `file` must be those of an open in progress, with the operations of this table.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        if module_state::<T::OwnerModule>()
+        if module::state::<T::OwnerModule>()
             .is_some_and(|state| state != bindings::module_state_MODULE_STATE_LIVE)
         {
             return ENXIO.to_errno();

@@ -16,45 +16,14 @@
 //! the file's private data. `misc_deregister()` takes the same lock. So the registration is there
 //! for as long as `open` runs.
 //!
-//! A registration may also be leaked, as safe code can by `mem::forget()`. The kernel then has the
-//! device in its list for ever, and looks at its operations, which are in the module. So a
-//! registration holds a reference to the module's kobject, for which `free_module()` waits: to unload
-//! the module then hangs, rather than leave a list that leads into freed memory. A leaked
-//! [`chardev`](crate::chardev) registration does the same through its cdev.
+//! A registration may also be leaked; then a [`Hold`] keeps the module, which has the operations.
 
 use crate::{
     bindings,
-    file::{module_kobject, FileOperations, Registry, Settle, VTable},
+    file::{FileOperations, Registry, Settle, VTable},
+    module::Hold,
 };
-use core::marker::PhantomData;
-use kernel::{
-    container_of, error::to_result, module::this_module, prelude::*, str::CString, sync::Arc,
-    types::Opaque, ModuleMetadata,
-};
-
-/// A reference to the kobject of the module `M`.
-struct Hold<M: ModuleMetadata>(PhantomData<fn() -> M>);
-
-impl<M: ModuleMetadata> Hold<M> {
-    #[inline]
-    fn new() -> Self {
-        if let Some(kobject) = module_kobject(this_module::<M>().as_ptr()) {
-            // SAFETY: The module is there, as its code runs, and so is its kobject.
-            unsafe { bindings::kobject_get(kobject) };
-        }
-        Self(PhantomData)
-    }
-}
-
-impl<M: ModuleMetadata> Drop for Hold<M> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(kobject) = module_kobject(this_module::<M>().as_ptr()) {
-            // SAFETY: Gives up the reference that `new()` took.
-            unsafe { bindings::kobject_put(kobject) };
-        }
-    }
-}
+use kernel::{container_of, error::to_result, prelude::*, str::CString, sync::Arc, types::Opaque};
 
 /// A registered misc device.
 ///
