@@ -4,6 +4,7 @@
 //!
 //! One file for each C subsystem, under the names C uses:
 //!
+//! - [`attribute`]: a value as text in a file, which sysfs, configfs and parameters have in common.
 //! - [`mod@file`]: `struct file_operations`, the calls a user makes on an open device.
 //! - [`chardev`]: a range of character-device numbers, for which the user makes the node.
 //! - [`misc`]: a misc device, whose node appears by itself.
@@ -21,6 +22,7 @@
 // A name that is both in our bindings and in those of `kernel`: see `bindings.rs`.
 #![deny(ambiguous_glob_imports)]
 
+pub mod attribute;
 mod bindings;
 pub mod chardev;
 pub mod file;
