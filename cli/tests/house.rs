@@ -69,6 +69,7 @@ fn every_chapter_has_its_sections() {
             "Description",
             "Implementation",
             "What changed since 2008",
+            "When to use it and when not",
             "Further reading",
         ];
         assert_eq!(titles, sections, "{}", gate.display());
