@@ -4,6 +4,8 @@
 //!
 //! | module | what it speaks |
 //! |---|---|
+//! | [`attribute`] | values that the kernel shows and takes as text, a file each |
+//! | [`mounts`] | where the kernel's own file systems are mounted |
 //! | [`chardev`] | character devices: majors, nodes, reading, writing, waiting |
 //! | [`ioctl`] | typed commands on an open file |
 //! | [`compat`] | the same commands, sent as a 32-bit program would send them |
@@ -17,6 +19,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod attribute;
 pub mod chardev;
 #[cfg(target_arch = "x86_64")]
 pub mod compat;
@@ -24,6 +27,7 @@ pub mod crossing;
 pub mod ioctl;
 pub mod kmsg;
 pub mod module;
+pub mod mounts;
 pub mod testing;
 
 pub use rustix::io::Errno;
