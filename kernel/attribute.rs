@@ -19,7 +19,7 @@
 //! in a write; and binary contents, which have types of their own.
 
 use crate::bindings;
-use core::{ffi::CStr, fmt, slice};
+use core::{ffi::CStr, fmt, mem::MaybeUninit, ptr, slice};
 use kernel::{error::to_result, ffi::c_char, prelude::*, str::kstrtobool};
 
 /// A value of a `T` that user space reads or writes as text.
@@ -176,7 +176,7 @@ impl<T: ?Sized> Attribute<T> {
 /// `write!` and `writeln!` work on it, and fail with `EOVERFLOW` once it is full: the reader gets the
 /// error instead of half a text.
 pub struct Page<'a> {
-    bytes: &'a mut [u8],
+    bytes: &'a mut [MaybeUninit<u8>],
     len: usize,
 }
 
@@ -186,14 +186,9 @@ impl<'a> Page<'a> {
     /// `buf` must be valid for writes of `capacity` bytes, and for nobody else, during `'a`.
     #[inline]
     pub(crate) unsafe fn from_raw(buf: *mut c_char, capacity: usize) -> Self {
-        let buf = buf.cast::<u8>();
-        // A slice must be initialised, which is more than `buf` needs to be.
-        //
-        // SAFETY: As the caller promises.
-        unsafe { buf.write_bytes(0, capacity) };
         Self {
-            // SAFETY: As the caller promises, and it is initialised now.
-            bytes: unsafe { slice::from_raw_parts_mut(buf, capacity) },
+            // SAFETY: As the caller promises. They need not be initialised.
+            bytes: unsafe { slice::from_raw_parts_mut(buf.cast(), capacity) },
             len: 0,
         }
     }
@@ -209,7 +204,8 @@ impl<'a> Page<'a> {
         let Some(room) = room.get_mut(..bytes.len()) else {
             return Err(EOVERFLOW);
         };
-        room.copy_from_slice(bytes);
+        // SAFETY: Both have this length, and what is borrowed mutably overlaps with nothing.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), room.as_mut_ptr().cast(), bytes.len()) };
         self.len += bytes.len();
         Ok(())
     }
