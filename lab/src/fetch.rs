@@ -154,7 +154,8 @@ pub fn discard(cache: &Cache, source: &Source) -> Result<()> {
         .with_context(|| format!("removing {}", tree.display()))
 }
 
-fn unpacked(cache: &Cache, source: &Source) -> PathBuf {
+/// Where [`unpack`] puts a source.
+pub fn unpacked(cache: &Cache, source: &Source) -> PathBuf {
     let short = source.identity.get(..12).unwrap_or(&source.identity);
     cache.path(format!("linux-{}-{short}", source.version))
 }

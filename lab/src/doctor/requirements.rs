@@ -50,6 +50,7 @@ const BUILD_TOOLS: &[Tool] = &[
     ),
     tool("xz", "unpacks the kernel's source", "xz-utils", None),
     tool("tar", "unpacks the kernel's source", "tar", None),
+    tool("patch", "applies callgate's patches to it", "patch", None),
     tool(
         "awk",
         "post-processes generated headers of the kernel",
