@@ -11,6 +11,7 @@ use rustix::io::{Errno, Result};
 pub mod inspect;
 pub mod memory;
 pub mod signal;
+pub mod unload;
 pub mod worker;
 
 /// A table of calls that must be refused, each with one errno.

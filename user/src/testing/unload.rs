@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A module that goes and comes back while it is being used.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use crate::module;
+
+/// What one use of the module came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// The module answered.
+    Reached,
+    /// It was not there, or went meanwhile.
+    Missed,
+}
+
+/// What came of many unloads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cycles {
+    /// How often the module was unloaded, and loaded again.
+    pub unloaded: usize,
+    /// How often the kernel refused to unload it because it was in use.
+    pub refused: usize,
+    /// How many uses reached the module.
+    pub reached: usize,
+    /// How many did not.
+    pub missed: usize,
+}
+
+/// Unloads the module `name` and loads it again from `file`, `cycles` times, while each of `users` is
+/// called over and over, by a thread of its own. In the end it is loaded.
+///
+/// A user that keeps the module in use for good makes this fail; one that does so for moments makes the
+/// kernel refuse, and then it is tried again.
+///
+/// # Panics
+///
+/// If a cycle takes longer than `limit`; if the kernel refuses for another reason than use; if no use
+/// reached the module; or if a user panics.
+pub fn while_used(
+    name: &str,
+    file: &str,
+    cycles: usize,
+    limit: Duration,
+    users: &[&(dyn Fn() -> Use + Sync)],
+) -> Cycles {
+    let done = AtomicBool::new(false);
+    let (reached, missed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut refused = 0;
+    thread::scope(|scope| {
+        // Also when this panics, or the scope would wait for the threads for ever.
+        let _done = SetOnDrop(&done);
+        for user in users {
+            scope.spawn(|| {
+                let _done = SetOnDrop(&done);
+                while !done.load(Ordering::Relaxed) {
+                    let count = match user() {
+                        Use::Reached => &reached,
+                        Use::Missed => &missed,
+                    };
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for cycle in 0..cycles {
+            assert!(!done.load(Ordering::Relaxed), "a user gave up");
+            let end = Instant::now() + limit;
+            loop {
+                match module::unload(name) {
+                    Ok(()) => break,
+                    Err(error) if error.errno() == Some(Errno::AGAIN) => refused += 1,
+                    Err(error) => panic!("cycle {cycle}: {error}"),
+                }
+                assert!(
+                    Instant::now() < end,
+                    "cycle {cycle}: {name} is always in use"
+                );
+                thread::yield_now();
+            }
+            module::load(file, "").unwrap_or_else(|error| panic!("cycle {cycle}: {error}"));
+            assert!(
+                Instant::now() < end,
+                "cycle {cycle} took longer than {limit:?}"
+            );
+        }
+    });
+    let result = Cycles {
+        unloaded: cycles,
+        refused,
+        reached: reached.into_inner(),
+        missed: missed.into_inner(),
+    };
+    assert!(
+        users.is_empty() || result.reached > 0,
+        "nobody reached {name}: {result:?}"
+    );
+    println!("{result:?}");
+    result
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
