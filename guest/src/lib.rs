@@ -20,11 +20,14 @@ pub const PLAN: &str = "/plan.json";
 /// Where the modules are in the initramfs; a gate's module is `callgate_GATE.ko`.
 pub const MODULES: &str = "/modules";
 
+/// Where the two binaries below are in the initramfs.
+pub const BINARIES: &str = "/callgate";
+
 /// The multi-call binary with every gate's program.
-pub const PROGRAMS: &str = "/bin/gate";
+pub const PROGRAMS: &str = "/callgate/gate";
 
 /// The test binary with every gate's tests.
-pub const TESTS: &str = "/bin/gate-tests";
+pub const TESTS: &str = "/callgate/gate-tests";
 
 /// How a line in the kernel log begins that says what the guest is about to do. The host finds it
 /// in the console's stream, and so knows during what a complaint of the kernel came.
@@ -58,6 +61,14 @@ pub enum Plan {
     },
     /// Do something wrong on purpose, to prove that the host notices.
     Fault(Fault),
+}
+
+impl Plan {
+    /// Whether it is carried out with the host's root as the guest's own: for the tools in it.
+    #[must_use]
+    pub fn needs_host_root(&self) -> bool {
+        matches!(self, Self::Test { .. } | Self::Shell { .. })
+    }
 }
 
 /// Something wrong done on purpose.

@@ -28,7 +28,7 @@ pub fn unload(name: &str) -> Result<()> {
 }
 
 fn in_a_process(arguments: &[&str]) -> Result<()> {
-    let mut command = Command::new("/init");
+    let mut command = Command::new(crate::SELF);
     command.args(arguments);
     match process::run(command, None, LIMIT)?.failure() {
         None => Ok(()),

@@ -2,7 +2,6 @@
 
 //! An interactive shell with the host's tools and the gates' modules.
 
-use crate::mounts;
 use anyhow::{Context, Result};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::fs::File;
@@ -39,7 +38,7 @@ pub fn run(window: Option<(u16, u16)>) -> Result<bool> {
         };
         tcsetwinsize(&console, size)?;
     }
-    let mut shell = Command::new("/init")
+    let mut shell = Command::new(crate::SELF)
         .arg("shell")
         .stdin(console.try_clone()?)
         .stdout(console.try_clone()?)
@@ -57,7 +56,6 @@ pub fn become_shell() -> Result<std::convert::Infallible> {
     // Makes Ctrl-C on the console interrupt what runs in the shell.
     rustix::process::ioctl_tiocsctty(std::io::stdin())?;
     rustix::system::sethostname(b"callgate")?;
-    rustix::process::chroot(mounts::host_root()?)?;
     rustix::process::chdir(PLACE)?;
     println!(
         "This is the VM, with a copy of your files: what you change is gone when you leave, and /tmp \

@@ -116,6 +116,7 @@ fn probe(image: &Path, init: &Path) -> Result<bool> {
         image: image.into(),
         accel: Accel::Kvm,
         interactive: false,
+        host_root: false,
         // Where KVM does not work, QEMU dies of it noisily.
         quiet: true,
         silence: PROBE,

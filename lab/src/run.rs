@@ -120,6 +120,7 @@ impl Prepared {
             image: kernel.image(),
             accel: self.choice.accel,
             interactive,
+            host_root: plan.needs_host_root(),
             quiet: false,
             silence: limits.silence,
             limit: if interactive {
@@ -155,7 +156,7 @@ impl Prepared {
 
     fn initramfs(&self, modules: &PathBuf, plan: &Plan) -> Result<Initramfs> {
         let mut initramfs = Initramfs::default()
-            .directory("/bin")
+            .directory(guest::BINARIES)
             .directory(guest::MODULES)
             .executable("/init", &self.userspace.init)
             .executable(guest::PROGRAMS, &self.userspace.programs)

@@ -40,9 +40,10 @@ pub struct Machine {
     pub image: PathBuf,
     /// How the CPU is run.
     pub accel: Accel,
-    /// The host's terminal becomes the guest's second console, and the host's root is there for
-    /// the guest to read.
+    /// The host's terminal becomes the guest's second console.
     pub interactive: bool,
+    /// The host's root is there for the guest to read.
+    pub host_root: bool,
     /// What QEMU itself has to say does not matter.
     pub quiet: bool,
     /// It is ended if nothing is heard of it for so long.
@@ -172,10 +173,8 @@ impl Machine {
                 "-device",
                 &format!("virtserialport,chardev=report,name={}", guest::PORT),
             ]);
-        if self.interactive {
+        if self.host_root {
             command
-                .args(["-chardev", "stdio,id=terminal,signal=off"])
-                .args(["-device", "virtconsole,chardev=terminal"])
                 // QEMU itself refuses every write, whatever the guest's kernel does. Files of the
                 // host's many file systems need numbers of their own, or the guest mixes them up.
                 .args([
@@ -183,6 +182,11 @@ impl Machine {
                     "local,id=host,path=/,security_model=none,multidevs=remap,readonly=on",
                 ])
                 .args(["-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]);
+        }
+        if self.interactive {
+            command
+                .args(["-chardev", "stdio,id=terminal,signal=off"])
+                .args(["-device", "virtconsole,chardev=terminal"]);
         } else {
             // Out of reach of the terminal's Ctrl-C, which is for us to deal with.
             command
