@@ -3,12 +3,16 @@
 //! Child processes with a time limit, none of which outlives its turn.
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+/// How long killed processes may take to die.
+const DEATH: Duration = Duration::from_secs(30);
 
 /// What became of a child.
 pub struct Ended {
@@ -35,6 +39,23 @@ impl Ended {
             )),
         }
     }
+}
+
+/// Ends every process but this one, PID 1: whatever a child left behind, in whatever process group.
+/// PID 1 inherits it and has to reap it.
+fn kill_all() -> Result<()> {
+    // kill(2) takes "the group of PID 1" for all there are, except PID 1 itself.
+    let _ = kill_process_group(Pid::INIT, Signal::KILL);
+    let start = Instant::now();
+    while start.elapsed() < DEATH {
+        match waitpid(None, WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => std::thread::sleep(Duration::from_millis(1)),
+            Err(Errno::CHILD) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    anyhow::bail!("a process was killed and does not die: the kernel holds it in a call")
 }
 
 /// Runs `command` to its end, or for `limit` at most. With `stdout` given, standard output goes
@@ -74,9 +95,7 @@ pub fn run(mut command: Command, stdout: Option<File>, limit: Duration) -> Resul
     };
     let took = start.elapsed();
 
-    // Whatever it left behind goes too; PID 1 inherits it and has to reap it.
-    let _ = kill_process_group(group, Signal::KILL);
-    while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
+    kill_all().with_context(|| format!("after {}", command.get_program().display()))?;
 
     let mut text = Vec::new();
     output.rewind()?;
