@@ -6,6 +6,7 @@ use crate::leaks::Leaks;
 use crate::report::Report;
 use crate::{kmsg, modules, process};
 use anyhow::Result;
+use callgate::testing::tools;
 use guest::Message;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -54,7 +55,8 @@ fn run_one(report: &mut Report, gate: &str, name: &str, leaks: &mut Leaks) -> Re
         .unwrap_or(name);
     kmsg::mark(&format!("{gate}::{short}"));
     let mut test = Command::new(guest::TESTS);
-    test.args(["--exact", name, "--nocapture", "--test-threads=1"]);
+    test.args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(tools::PERMISSION, "");
     let ended = process::run(test, None, LIMIT)?;
     leaks.allocated_by(ended.pid, &format!("{gate}::{short}"));
     let mut failure = ended.failure();

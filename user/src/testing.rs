@@ -11,6 +11,7 @@ use rustix::io::{Errno, Result};
 pub mod inspect;
 pub mod memory;
 pub mod signal;
+pub mod tools;
 pub mod unload;
 pub mod worker;
 
