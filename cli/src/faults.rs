@@ -6,6 +6,7 @@ use crate::{Usage, prepared, show};
 use anyhow::Result;
 use guest::{Fault, Plan};
 use lab::Lab;
+use lab::doctor::Needs;
 use lab::kernel::Flavour;
 use lab::run::Limits;
 use lab::verdict::Outcome;
@@ -47,7 +48,7 @@ pub fn run(lab: &Lab, name: &str, flavour: Flavour) -> Result<Outcome> {
         let why = "only the debug kernel notices that: add --kernel debug";
         return Err(Usage(format!("{name}: {why}")).into());
     }
-    let prepared = prepared(lab, &[flavour])?;
+    let prepared = prepared(lab, Needs::BUILD_AND_RUN, &[flavour])?;
     let boot = prepared.boot(flavour, &Plan::Fault(fault), limits(flavour), |_| ())?;
     show::complaints(&boot);
     Ok(boot.outcome)

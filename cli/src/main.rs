@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use lab::accel::Accel;
 use lab::cache::Cache;
+use lab::doctor::Needs;
 use lab::gates::{self, Gate};
 use lab::kernel::Flavour;
 use lab::verdict::Outcome;
@@ -188,7 +189,8 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
     match arguments.command {
         Command::Demo { gates, json } => {
             let gates = chosen(&lab.repository, &gates)?;
-            demo::run(&prepared(&lab, &[Flavour::Release])?, &gates, json)
+            let prepared = prepared(&lab, Needs::BUILD_AND_RUN, &[Flavour::Release])?;
+            demo::run(&prepared, &gates, json)
         }
         Command::Test {
             gates,
@@ -198,10 +200,11 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
         } => {
             let gates = chosen(&lab.repository, &gates)?;
             let flavours = flavours(kernel);
-            test::run(&prepared(&lab, &flavours)?, &flavours, &gates, filter, json)
+            let prepared = prepared(&lab, Needs::ALL, &flavours)?;
+            test::run(&prepared, &flavours, &gates, filter, json)
         }
         Command::Shell { kernel } => {
-            let prepared = prepared(&lab, &[kernel.into()])?;
+            let prepared = prepared(&lab, Needs::BUILD_AND_RUN, &[kernel.into()])?;
             anstream::eprintln!("{}", prepared.headline(kernel.into()));
             let plan = guest::Plan::Shell {
                 window: lab::vm::Terminal::window(),
@@ -215,11 +218,11 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             Ok(Outcome::Passed)
         }
         Command::Build { kernel } => {
-            lab::doctor::ensure(lab::doctor::Needs::ALL)?;
+            lab::doctor::ensure(Needs::BUILD_AND_RUN)?;
             run::build(&lab, &flavours(kernel)).map(|()| Outcome::Passed)
         }
         Command::Lint => {
-            lab::doctor::ensure(lab::doctor::Needs::BUILD)?;
+            lab::doctor::ensure(Needs::BUILD)?;
             run::lint(&lab).map(|()| Outcome::Passed)
         }
         Command::Doctor { install, json } => doctor::run(install, json),
@@ -234,8 +237,8 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
 }
 
 /// Sees to it that the machine has what is needed, then that everything is built.
-fn prepared(lab: &Lab, flavours: &[Flavour]) -> Result<run::Prepared> {
-    lab::doctor::ensure(lab::doctor::Needs::ALL)?;
+fn prepared(lab: &Lab, needs: Needs, flavours: &[Flavour]) -> Result<run::Prepared> {
+    lab::doctor::ensure(needs)?;
     run::prepare(lab, flavours)
 }
 

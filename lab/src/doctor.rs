@@ -20,6 +20,8 @@ pub struct Needs {
     pub build: bool,
     /// Boot a VM.
     pub run: bool,
+    /// Run the tests in it.
+    pub test: bool,
 }
 
 impl Needs {
@@ -27,16 +29,25 @@ impl Needs {
     pub const BUILD: Self = Self {
         build: true,
         run: false,
+        test: false,
     };
     /// Running only.
     pub const RUN: Self = Self {
         build: false,
         run: true,
+        test: false,
+    };
+    /// Everything but the tests.
+    pub const BUILD_AND_RUN: Self = Self {
+        build: true,
+        run: true,
+        test: false,
     };
     /// Everything.
     pub const ALL: Self = Self {
         build: true,
         run: true,
+        test: true,
     };
 }
 
@@ -120,6 +131,9 @@ pub fn check_on(machine: &Machine, needs: Needs) -> Vec<Finding> {
     }
     if needs.run {
         findings.extend(requirements::run(machine));
+    }
+    if needs.test {
+        findings.extend(requirements::test(machine));
     }
     findings
 }

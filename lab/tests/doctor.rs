@@ -69,13 +69,19 @@ fn on_an_empty_machine_everything_is_missing_with_reason_and_package() {
         ("libelf and its headers", "libelf-dev"),
         ("static C library", "libc6-dev"),
         ("qemu-system-x86_64", "qemu-system-x86"),
+        ("bash", "bash"),
+        ("modprobe", "kmod"),
+        ("sysctl", "procps"),
+        ("mount", "mount"),
+        ("unshare", "util-linux"),
     ] {
         let remedy = &finding(&findings, name).remedy;
         assert_eq!(remedy, &Remedy::Packages(vec![package.to_owned()]));
     }
     let command = install_command(&findings);
     assert!(
-        command.contains("apt-get install -y --no-install-recommends bc binutils bison clang-19")
+        command
+            .contains("apt-get install -y --no-install-recommends bash bc binutils bison clang-19")
     );
     assert!(command.contains("rustup"), "{command}");
 }
@@ -91,6 +97,14 @@ fn building_needs_no_vm_and_running_no_compiler() {
     };
     assert_eq!(names(Needs::RUN), ["qemu-system-x86_64"]);
     assert!(!names(Needs::BUILD).contains(&"qemu-system-x86_64".to_owned()));
+}
+
+#[test]
+fn only_the_tests_need_the_tools_that_they_run() {
+    let machine = machine(&empty("tools"));
+    let sysctl = |needs| check_on(&machine, needs).iter().any(|f| f.name == "sysctl");
+    assert!(sysctl(Needs::ALL));
+    assert!(!sysctl(Needs::BUILD_AND_RUN));
 }
 
 #[test]

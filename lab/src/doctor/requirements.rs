@@ -2,8 +2,9 @@
 
 //! The list of what is needed, and why.
 //!
-//! Not needed, though often named: libssl-dev and openssl (no module is signed), pahole (no BTF), cpio,
-//! rsync, kmod, perl, python3. None of them is in the commands that kbuild records for our kernels.
+//! Not needed to build, though often named: libssl-dev and openssl (no module is signed), pahole (no
+//! BTF), cpio, rsync, kmod, perl, python3. None of them is in the commands that kbuild records for our
+//! kernels.
 
 use crate::toolchain::{LLVM, LLVM_INSTALL, LLVM_TOOLS, Machine, Toolchain, Version};
 
@@ -119,6 +120,44 @@ pub(super) fn run(machine: &Machine) -> Vec<Finding> {
         Some(Version::new(7, 0, 0)),
     );
     vec![qemu.check(machine)]
+}
+
+/// The tools that the tests run inside the VM, beside coreutils; they are the host's.
+const TEST_TOOLS: &[Tool] = &[
+    tool(
+        "bash",
+        "the shell in which the tests write to the kernel's files",
+        "bash",
+        None,
+    ),
+    tool(
+        "modprobe",
+        "loads modules in the tests, with modinfo and depmod beside it",
+        "kmod",
+        None,
+    ),
+    tool(
+        "sysctl",
+        "reads and sets the kernel's variables in the tests",
+        "procps",
+        None,
+    ),
+    tool(
+        "mount",
+        "mounts the kernel's file systems in the tests",
+        "mount",
+        None,
+    ),
+    tool(
+        "unshare",
+        "runs tools in namespaces of their own in the tests",
+        "util-linux",
+        None,
+    ),
+];
+
+pub(super) fn test(machine: &Machine) -> Vec<Finding> {
+    TEST_TOOLS.iter().map(|tool| tool.check(machine)).collect()
 }
 
 /// One LLVM with all its parts: the newest complete one, else the one to complete or to install.
