@@ -20,7 +20,12 @@
 
 use crate::bindings;
 use core::{ffi::CStr, fmt, mem::MaybeUninit, ptr, slice};
-use kernel::{error::to_result, ffi::c_char, prelude::*, str::kstrtobool};
+use kernel::{
+    error::to_result,
+    ffi::{c_char, c_uint},
+    prelude::*,
+    str::kstrtobool,
+};
 
 /// A value of a `T` that user space reads or writes as text.
 ///
@@ -102,11 +107,7 @@ impl<T: ?Sized> Attribute<T> {
     /// attribute cannot do. In a constant, this is an error of the compiler's.
     #[must_use]
     pub const fn with_mode(mut self, mode: u16) -> Self {
-        let [owner, group, others] = [mode >> 6 & 7, mode >> 3 & 7, mode & 7];
-        assert!(mode & !0o666 == 0, "read and write permissions only");
-        assert!(others & 2 == 0, "not everybody may write");
-        assert!(owner & 4 >= group & 4 && group & 4 >= others & 4);
-        assert!(owner & 2 >= group & 2);
+        check_mode(mode);
         assert!(self.show.is_some() || mode & 0o444 == 0, "it has no show");
         assert!(self.store.is_some() || mode & 0o222 == 0, "it has no store");
         self.mode = mode;
@@ -147,7 +148,7 @@ impl<T: ?Sized> Attribute<T> {
         let mut page = unsafe { Page::from_raw(buf, capacity) };
         match show(of, &mut page) {
             // CAST: No more than a page.
-            Ok(()) => page.len as isize,
+            Ok(()) => page.len() as isize,
             Err(err) => err.to_errno() as isize,
         }
     }
@@ -164,11 +165,21 @@ impl<T: ?Sized> Attribute<T> {
         };
         // SAFETY: As the caller promises.
         match store(of, unsafe { Input::from_raw(buf, len) }) {
-            // CAST: No more than a page.
+            // CAST: No more than can be allocated in one piece.
             Ok(()) => len as isize,
             Err(err) => err.to_errno() as isize,
         }
     }
+}
+
+/// Panics unless these permissions are such as `VERIFY_OCTAL_PERMISSIONS()` allows, and no others.
+#[inline]
+pub(crate) const fn check_mode(mode: u16) {
+    let [owner, group, others] = [mode >> 6 & 7, mode >> 3 & 7, mode & 7];
+    assert!(mode & !0o666 == 0, "read and write permissions only");
+    assert!(others & 2 == 0, "not everybody may write");
+    assert!(owner & 4 >= group & 4 && group & 4 >= others & 4);
+    assert!(owner & 2 >= group & 2);
 }
 
 /// The text that a `show` puts together.
@@ -191,6 +202,12 @@ impl<'a> Page<'a> {
             bytes: unsafe { slice::from_raw_parts_mut(buf.cast(), capacity) },
             len: 0,
         }
+    }
+
+    /// How many bytes it has.
+    #[inline]
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 
     /// Appends these bytes, all or none.
@@ -251,6 +268,14 @@ impl<'a> Input<'a> {
         Self(unsafe { slice::from_raw_parts(buf.cast(), len + 1) })
     }
 
+    /// The text in front of a NUL at the end. Panics if there is none.
+    #[inline]
+    pub(crate) fn from_bytes_with_nul(bytes: &'a [u8]) -> Self {
+        assert!(bytes.ends_with(&[0]));
+        // INVARIANT: As was just checked.
+        Self(bytes)
+    }
+
     /// All that was written.
     #[inline]
     pub fn as_bytes(&self) -> &'a [u8] {
@@ -305,33 +330,58 @@ pub trait Text: Sized {
     fn show(&self, page: &mut Page<'_>) -> Result;
 }
 
+/// A number that is written in decimal only: `0x10` is none, and `010` is ten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal<T>(pub T);
+
 /// As `kstrtoint()` and its kin have it with base 0: decimal, `0x` for hexadecimal, `0` for octal; for
 /// the signed also a `-`; a `+`; one newline at the end; and nothing else, least of all spaces.
+///
+/// [`Decimal`] is the same with base 10.
 macro_rules! number {
-    ($parse:ident as $wide:ty: $($type:ty)*) => {$(
-        impl Text for $type {
-            #[inline]
-            fn parse(input: Input<'_>) -> Result<Self> {
-                let text = input.to_c_str()?;
-                let mut wide: $wide = 0;
-                // SAFETY: Both pointers are valid, and the text ends in NUL.
-                to_result(unsafe { bindings::$parse(text.as_char_ptr(), 0, &mut wide) })?;
-                wide.try_into().map_err(|_| ERANGE)
+    ($kstrto:ident as $wide:ty: $($type:ty)*) => {
+        #[inline]
+        fn $kstrto(input: Input<'_>, base: c_uint) -> Result<$wide> {
+            let text = input.to_c_str()?;
+            let mut wide = 0;
+            // SAFETY: Both pointers are valid, and the text ends in NUL.
+            to_result(unsafe { bindings::$kstrto(text.as_char_ptr(), base, &mut wide) })?;
+            Ok(wide)
+        }
+
+        $(
+            impl Text for $type {
+                #[inline]
+                fn parse(input: Input<'_>) -> Result<Self> {
+                    $kstrto(input, 0)?.try_into().map_err(|_| ERANGE)
+                }
+
+                #[inline]
+                fn show(&self, page: &mut Page<'_>) -> Result {
+                    write!(page, "{self}")
+                }
             }
 
-            #[inline]
-            fn show(&self, page: &mut Page<'_>) -> Result {
-                write!(page, "{self}")
+            impl Text for Decimal<$type> {
+                #[inline]
+                fn parse(input: Input<'_>) -> Result<Self> {
+                    $kstrto(input, 10)?.try_into().map(Self).map_err(|_| ERANGE)
+                }
+
+                #[inline]
+                fn show(&self, page: &mut Page<'_>) -> Result {
+                    self.0.show(page)
+                }
             }
-        }
-    )*};
+        )*
+    };
 }
 
 number!(kstrtoll as i64: i8 i16 i32 i64 isize);
 number!(kstrtoull as u64: u8 u16 u32 u64 usize);
 
-/// As `kstrtobool()` has it: whatever begins with one of `YyTt1NnFf0`, or with `on` or `of`. Shown as
-/// `Y` and `N`.
+/// As `kstrtobool()` has it: whatever begins with one of `EeYyTt1` or with `on`, and with one of
+/// `DdNnFf0` or with `of`, in either case. Shown as `Y` and `N`.
 impl Text for bool {
     #[inline]
     fn parse(input: Input<'_>) -> Result<Self> {

@@ -8,13 +8,19 @@
  */
 
 #include <linux/fs.h>
+#include <linux/namei.h>
 #include <linux/poll.h>
+#include <linux/proc_fs.h>
 
+#include "helpers/net_namespace.h"
+
+const __poll_t RUST_CONST_HELPER_EPOLLHUP = EPOLLHUP;
 const __poll_t RUST_CONST_HELPER_EPOLLIN = EPOLLIN;
 const __poll_t RUST_CONST_HELPER_EPOLLRDNORM = EPOLLRDNORM;
 const __poll_t RUST_CONST_HELPER_EPOLLOUT = EPOLLOUT;
 const __poll_t RUST_CONST_HELPER_EPOLLWRNORM = EPOLLWRNORM;
 
+const int RUST_CONST_HELPER_IOCB_APPEND = IOCB_APPEND;
 const int RUST_CONST_HELPER_IOCB_NOWAIT = IOCB_NOWAIT;
 
 const fmode_t RUST_CONST_HELPER_FMODE_ATOMIC_POS = FMODE_ATOMIC_POS;

@@ -10,9 +10,14 @@ pub(crate) use added::*;
 pub(crate) use kernel::bindings::*;
 
 #[expect(unreachable_pub, unused_imports)]
+#[allow(
+    improper_ctypes,
+    reason = "as in kernel::bindings: some C structs are empty"
+)]
 mod added {
     // What the added items mention.
     use kernel::{bindings::*, ffi};
+    use pin_init::MaybeZeroable;
 
     // Made by Kbuild from `bindings.h`.
     include!(env!("CALLGATE_BINDINGS"));

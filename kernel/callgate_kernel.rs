@@ -4,15 +4,24 @@
 //!
 //! One file for each C subsystem, under the names C uses:
 //!
-//! - [`attribute`]: a value as text in a file, which sysfs, configfs and parameters have in common.
-//! - [`mod@file`]: `struct file_operations`, the calls a user makes on an open device.
+//! Files, by the file system they are in:
+//!
 //! - [`chardev`]: a range of character-device numbers, for which the user makes the node.
 //! - [`misc`]: a misc device, whose node appears by itself.
-//! - [`module`]: what keeps a module's memory.
+//!
+//! What is in a file, wherever it is:
+//!
+//! - [`attribute`]: a value as text.
+//! - [`mod@file`]: `struct file_operations`, the calls a user makes on an open file.
+//! - [`mod@seq_file`]: a list of the kernel's state, record by record.
 //! - [`ioctl`]: typed access to the argument of an ioctl command.
 //!
-//! Each file opens with what it does not support. The kernel must be built with
-//! `CONFIG_MODULE_UNLOAD`, which [`file::Settle`] relies on.
+//! And what they need:
+//!
+//! - [`module`]: what keeps a module's memory.
+//!
+//! Each file opens with what it does not support. The kernel must be built with `CONFIG_MODULE_UNLOAD`,
+//! which [`file::Settle`] relies on, and with `CONFIG_SYSFS`, as [`module::Hold`] does.
 //!
 //! # Linking
 //!
@@ -21,6 +30,12 @@
 
 // A name that is both in our bindings and in those of `kernel`: see `bindings.rs`.
 #![deny(ambiguous_glob_imports)]
+
+#[cfg(not(all(CONFIG_SYSFS, CONFIG_MODULE_UNLOAD)))]
+compile_error!("a module is kept by its kobject, and waited for by its reference count");
+
+/// What the messages of this crate begin with.
+const __LOG_PREFIX: &[u8] = b"callgate_kernel\0";
 
 pub mod attribute;
 mod bindings;

@@ -195,9 +195,9 @@ impl Cdev {
         let cdev = self.ptr.as_ptr();
         // SAFETY: The cdev is valid, and not added yet, so nobody else uses it.
         let owner = unsafe { (*cdev).owner };
-        if let Some(kobject) = module::kobject(owner) {
-            // SAFETY: The cdev is valid and not added yet. The module is there, as its code runs, and
-            // so is its kobject.
+        // SAFETY: The module is there, as its code runs.
+        if let Some(kobject) = unsafe { module::kobject(owner) }? {
+            // SAFETY: The cdev is valid and not added yet. The module is there, and so is its kobject.
             unsafe { bindings::cdev_set_parent(cdev, kobject) };
         }
         // SAFETY: The cdev is valid and initialised, and the numbers are ours.
@@ -258,6 +258,7 @@ impl<T: FileOperations> Registration<T> {
     /// - `EBUSY`: no major number is free.
     /// - `EINVAL`: `minors` is 0 or more than there can be, or there is a NUL in the name.
     /// - `ENOSPC`: this module has 16 registrations already.
+    /// - `ENXIO`: the parameters that the module is loaded with are being set.
     /// - `ENOMEM`.
     pub fn new(name: &str, minors: u32, shared: Arc<T::Shared>) -> Result<Self> {
         // Should one step fail, those before it are undone in the opposite order.

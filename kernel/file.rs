@@ -5,8 +5,9 @@
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 //!
 //! A driver implements [`FileOperations`] and hands it to [`chardev::Registration`] or
-//! [`misc::Registration`]. The trait is a sibling of [`kernel::miscdevice::MiscDevice`], which has
-//! no `poll` and no `llseek`, knows only misc devices, and cannot give their node a mode.
+//! [`misc::Registration`]; whoever has a file in `/proc` or in debugfs, to [`proc_fs::File`] or
+//! [`debugfs::File`]. The trait is a sibling of [`kernel::miscdevice::MiscDevice`], which has no `poll`
+//! and no `llseek`, knows only misc devices, and cannot give their node a mode.
 //!
 //! Not supported:
 //!
@@ -33,7 +34,9 @@
 //! closed.
 //!
 //! [`chardev::Registration`]: crate::chardev::Registration
+//! [`debugfs::File`]: crate::debugfs::File
 //! [`misc::Registration`]: crate::misc::Registration
+//! [`proc_fs::File`]: crate::proc_fs::File
 
 use crate::{bindings, ioctl::Call, module};
 use core::marker::PhantomData;
@@ -119,11 +122,12 @@ pub trait FileOperations: Sized {
     /// For a [`misc`](crate::misc) device this runs under the lock of all misc devices: while it
     /// waits, none can be opened; and to register or drop one here is a deadlock.
     ///
-    /// Not called, and open(2) fails with `ENXIO`, while the module is not yet live or once the
-    /// registration is being dropped.
+    /// For a device it is not called, and open(2) fails with `ENXIO`, while the module is not yet live or
+    /// once the registration is being dropped.
     fn open(shared: ArcBorrow<'_, Self::Shared>, file: &File) -> Result<Self::Ptr>;
 
-    /// Copies to the user. `Ok(0)` is the end of the file.
+    /// Copies to the user, and returns how many bytes. `Ok(0)` is the end of the file. A count of more
+    /// bytes than were copied becomes `EIO`.
     ///
     /// A user's bad pointer shows as a short count of [`IovIterDest::copy_to_iter`]; a read that
     /// could copy nothing must fail with `EFAULT`, or it would look like the end of the file.
@@ -236,6 +240,41 @@ pub fn fixed_size_llseek(file: &LocalFile, offset: i64, whence: i32, size: i64) 
     Ok(pos)
 }
 
+/// Implements [`FileOperations::llseek`] for a file that holds `size` bytes and may grow to `limit`: any
+/// position from 0 to `limit`. `SEEK_END` counts from `size`; for `SEEK_DATA` and `SEEK_HOLE`, all of
+/// the file is data.
+///
+/// # Errors
+///
+/// - `EINVAL`: another position, or another `whence`.
+/// - `ENXIO`: `SEEK_DATA` or `SEEK_HOLE` at `size` or behind.
+#[inline]
+pub fn growing_llseek(
+    file: &LocalFile,
+    offset: i64,
+    whence: i32,
+    size: i64,
+    limit: i64,
+) -> Result<i64> {
+    // SAFETY: `file` is a valid file; the function takes what locks it needs.
+    let pos =
+        unsafe { bindings::generic_file_llseek_size(file.as_ptr(), offset, whence, limit, size) };
+    if pos < 0 {
+        // CAST: A negative result is an error number, which fits.
+        return Err(Error::from_errno(pos as i32));
+    }
+    Ok(pos)
+}
+
+/// Whether a write must go to the end, wherever the file position is: because the file is `O_APPEND`,
+/// or pwritev2(2) was told `RWF_APPEND`.
+#[inline]
+pub fn is_appending<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
+    // SAFETY: `kiocb` is valid, by the type invariants of `Kiocb`.
+    let flags = unsafe { (*kiocb.as_raw()).ki_flags };
+    flags & bindings::IOCB_APPEND != 0
+}
+
 /// Whether a read or write must fail with `EAGAIN` where it would otherwise wait: because the file is
 /// `O_NONBLOCK`, or because io_uring(7) tries first whether it can do without a thread
 /// (`IOCB_NOWAIT`).
@@ -280,6 +319,20 @@ impl<M: ModuleMetadata> Drop for Settle<M> {
     }
 }
 
+/// What a read or write that moved an iterator from `before` to `after` bytes left returns to the VFS.
+///
+/// Whoever calls it relies on no more being reported than was copied: splice(2), for one, hands on as
+/// many pages as the count says, with what happens to be in them. So a larger count is an error, `EIO`.
+#[inline]
+fn moved(result: Result<usize>, before: usize, after: usize) -> isize {
+    match result {
+        // CAST: No more than the iterator's length, which the VFS limits to `MAX_RW_COUNT`.
+        Ok(count) if count <= before.saturating_sub(after) => count as isize,
+        Ok(_) => EIO.to_errno() as isize,
+        Err(err) => err.to_errno() as isize,
+    }
+}
+
 /// How a kind of registration finds the shared state of the device that is being opened.
 ///
 /// # Safety
@@ -309,12 +362,29 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
     /// # Safety
     ///
     /// `inode` and `file` must be those of an open in progress, with the operations of this table.
-    unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    pub(crate) unsafe extern "C" fn open(
+        inode: *mut bindings::inode,
+        file: *mut bindings::file,
+    ) -> c_int {
         if module::state::<T::OwnerModule>()
             .is_some_and(|state| state != bindings::module_state_MODULE_STATE_LIVE)
         {
             return ENXIO.to_errno();
         }
+        // SAFETY: The caller's promise is the one asked for.
+        unsafe { Self::open_at_any_time(inode, file) }
+    }
+
+    /// As `open`, but not only while the module is live: for a file whose removal waits for all who
+    /// are inside, and releases it if it is open.
+    ///
+    /// # Safety
+    ///
+    /// `inode` and `file` must be those of an open in progress, with the operations of this table.
+    pub(crate) unsafe extern "C" fn open_at_any_time(
+        inode: *mut bindings::inode,
+        file: *mut bindings::file,
+    ) -> c_int {
         // SAFETY: The caller's promise is the one asked for.
         let Some(shared) = (unsafe { R::shared(inode, file) }) else {
             return ENXIO.to_errno();
@@ -348,7 +418,10 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
     /// # Safety
     ///
     /// `file` must be a file that has the operations of this table and is being released.
-    unsafe extern "C" fn release(_: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    pub(crate) unsafe extern "C" fn release(
+        _: *mut bindings::inode,
+        file: *mut bindings::file,
+    ) -> c_int {
         // SAFETY: `open` put the pointer there. This is the last call on the file, and the only one
         // in progress, so nothing borrows it any more.
         drop(unsafe { T::Ptr::from_foreign((*file).private_data) });
@@ -358,7 +431,7 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
     /// # Safety
     ///
     /// `kiocb` and `iter` must be valid for a read, and the file have the operations of this table.
-    unsafe extern "C" fn read_iter(
+    pub(crate) unsafe extern "C" fn read_iter(
         kiocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
     ) -> isize {
@@ -368,17 +441,15 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
         // SAFETY: The iterator is valid, a destination, and ours alone during this call.
         let iov = unsafe { IovIterDest::from_raw(iter) };
 
-        match T::read_iter(kiocb, iov) {
-            // CAST: No more than the iterator's length, which the VFS limits to `MAX_RW_COUNT`.
-            Ok(count) => count as isize,
-            Err(err) => err.to_errno() as isize,
-        }
+        let before = iov.len();
+        let result = T::read_iter(kiocb, iov);
+        moved(result, before, iov.len())
     }
 
     /// # Safety
     ///
     /// `kiocb` and `iter` must be valid for a write, and the file have the operations of this table.
-    unsafe extern "C" fn write_iter(
+    pub(crate) unsafe extern "C" fn write_iter(
         kiocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
     ) -> isize {
@@ -388,17 +459,19 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
         // SAFETY: The iterator is valid, a source, and ours alone during this call.
         let iov = unsafe { IovIterSource::from_raw(iter) };
 
-        match T::write_iter(kiocb, iov) {
-            // CAST: No more than the iterator's length, which the VFS limits to `MAX_RW_COUNT`.
-            Ok(count) => count as isize,
-            Err(err) => err.to_errno() as isize,
-        }
+        let before = iov.len();
+        let result = T::write_iter(kiocb, iov);
+        moved(result, before, iov.len())
     }
 
     /// # Safety
     ///
     /// `file` must be a valid file with the operations of this table.
-    unsafe extern "C" fn llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
+    pub(crate) unsafe extern "C" fn llseek(
+        file: *mut bindings::file,
+        offset: i64,
+        whence: c_int,
+    ) -> i64 {
         // SAFETY: `open` put a `T::Ptr` there; it stays until `release`, which comes after this.
         let ptr = unsafe { T::Ptr::borrow((*file).private_data) };
         // SAFETY: The file is valid during this call. `open` set `FMODE_ATOMIC_POS`, so a
@@ -416,7 +489,7 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
     /// # Safety
     ///
     /// `file` must be a valid file with the operations of this table; `table` must be null or valid.
-    unsafe extern "C" fn poll(
+    pub(crate) unsafe extern "C" fn poll(
         file: *mut bindings::file,
         table: *mut bindings::poll_table_struct,
     ) -> bindings::__poll_t {

@@ -65,6 +65,7 @@ impl<T: FileOperations> Registration<T> {
     /// - `EBUSY`: no minor number is free.
     /// - `EEXIST`: there is a misc device of that name.
     /// - `EINVAL`: there is a NUL in the name, or `mode` has more than permissions (0o7777).
+    /// - `ENXIO`: the parameters that the module is loaded with are being set.
     /// - `ENOMEM`.
     pub fn new(name: &'static str, mode: u16, shared: Arc<T::Shared>) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
@@ -74,7 +75,7 @@ impl<T: FileOperations> Registration<T> {
                     Err(EINVAL)?
                 }
             },
-            _hold: Hold::new(),
+            _hold: Hold::new()?,
             _settle: Settle::new(),
             shared,
             name: CString::try_from_fmt(fmt!("{name}"))?,

@@ -5,22 +5,39 @@
 //! C header: [`include/linux/module.h`](srctree/include/linux/module.h)
 
 use crate::bindings;
-use core::{marker::PhantomData, mem::offset_of};
-use kernel::{module::this_module, ModuleMetadata};
+use core::marker::PhantomData;
+use kernel::{module::this_module, prelude::*, ModuleMetadata};
 
-/// The kobject of a module; `None` for code that is built into the kernel, and where modules have no
-/// kobject.
+/// The kobject of a module whose code runs; `None` for code that is built into the kernel, and where
+/// modules have no kobject.
 ///
 /// It is there before the module's `init` runs, and `free_module()` waits until all references to it
 /// are gone.
+///
+/// # Errors
+///
+/// `ENXIO`: it is not there yet. The parameters a module is loaded with are set even before; should one
+/// of them be refused, the kernel frees the module without waiting for anything.
+///
+/// # Safety
+///
+/// `module` must be null, or be there.
 #[inline]
-pub(crate) fn kobject(module: *mut bindings::module) -> Option<*mut bindings::kobject> {
+pub(crate) unsafe fn kobject(
+    module: *mut bindings::module,
+) -> Result<Option<*mut bindings::kobject>> {
     if !cfg!(CONFIG_SYSFS) || module.is_null() {
-        return None;
+        return Ok(None);
     }
-    // Only an address is computed.
-    let offset = offset_of!(bindings::module, mkobj.kobj);
-    Some(module.wrapping_byte_add(offset).cast())
+    // `mod_sysfs_init()` sets it just before it initialises the kobject, and runs no code of the
+    // module's in between.
+    //
+    // SAFETY: The caller promises that the module is there.
+    if unsafe { (&raw const (*module).mkobj.mod_).read_volatile() }.is_null() {
+        return Err(ENXIO);
+    }
+    // SAFETY: As above; only an address is computed.
+    Ok(Some(unsafe { &raw mut (*module).mkobj.kobj }))
 }
 
 /// The state of the module `M`, or `None` for code that is built into the kernel.
@@ -41,23 +58,28 @@ pub(crate) fn state<M: ModuleMetadata>() -> Option<bindings::module_state> {
 /// what was registered, which is in the module or owned by it. So a registration has this as its last
 /// field: a reference to the module's kobject, for which `free_module()` waits. To unload a module
 /// that leaked one then hangs, rather than leave the kernel with pointers into freed memory.
+///
+/// There is none, but `ENXIO`, before the module has a kobject: a hook of a parameter that it is loaded
+/// with can make no registration that needs one.
 pub struct Hold<M: ModuleMetadata>(PhantomData<fn() -> M>);
 
 impl<M: ModuleMetadata> Hold<M> {
     #[inline]
-    pub(crate) fn new() -> Self {
-        if let Some(kobject) = kobject(this_module::<M>().as_ptr()) {
-            // SAFETY: The module is there, as its code runs, and so is its kobject.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: The module is there, as its code runs.
+        if let Some(kobject) = unsafe { kobject(this_module::<M>().as_ptr()) }? {
+            // SAFETY: The module is there, and so is its kobject.
             unsafe { bindings::kobject_get(kobject) };
         }
-        Self(PhantomData)
+        Ok(Self(PhantomData))
     }
 }
 
 impl<M: ModuleMetadata> Drop for Hold<M> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(kobject) = kobject(this_module::<M>().as_ptr()) {
+        // SAFETY: The module is there, as its code runs.
+        if let Ok(Some(kobject)) = unsafe { kobject(this_module::<M>().as_ptr()) } {
             // SAFETY: Gives up the reference that `new()` took.
             unsafe { bindings::kobject_put(kobject) };
         }
