@@ -65,6 +65,9 @@ enum Command {
         /// Only the tests whose name contains this.
         #[arg(long, value_name = "TEXT")]
         filter: Option<String>,
+        /// How often a test that unloads its module in use does so; 10 if not given.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
+        cycles: Option<u8>,
         /// Print JSON instead.
         #[arg(long)]
         json: bool,
@@ -196,12 +199,13 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             gates,
             kernel,
             filter,
+            cycles,
             json,
         } => {
             let gates = chosen(&lab.repository, &gates)?;
             let flavours = flavours(kernel);
             let prepared = prepared(&lab, Needs::ALL, &flavours)?;
-            test::run(&prepared, &flavours, &gates, filter, json)
+            test::run(&prepared, &flavours, &gates, filter, cycles, json)
         }
         Command::Shell { kernel } => {
             let prepared = prepared(&lab, Needs::BUILD_AND_RUN, &[kernel.into()])?;

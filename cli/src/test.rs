@@ -25,11 +25,13 @@ pub fn run(
     flavours: &[Flavour],
     gates: &[Gate],
     filter: Option<String>,
+    cycles: Option<u8>,
     json: bool,
 ) -> Result<Outcome> {
     let plan = Plan::Test {
         gates: gates.iter().map(|gate| gate.name.clone()).collect(),
         filter,
+        cycles,
     };
     let mut outcome = Outcome::Passed;
     let mut total = Tally::default();

@@ -53,6 +53,8 @@ pub enum Plan {
         gates: Vec<String>,
         /// Only tests whose name contains this.
         filter: Option<String>,
+        /// How often a test that unloads its module does so, in each situation.
+        cycles: Option<u8>,
     },
     /// An interactive shell on the host's tools.
     Shell {

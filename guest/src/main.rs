@@ -55,7 +55,11 @@ fn carry_out() -> Result<()> {
     let passed = match plan {
         Plan::Probe => true,
         Plan::Demo { gates } => demo::run(&mut report, &gates)?,
-        Plan::Test { gates, filter } => test::run(&mut report, &gates, filter.as_deref())?,
+        Plan::Test {
+            gates,
+            filter,
+            cycles,
+        } => test::run(&mut report, &gates, filter.as_deref(), cycles)?,
         Plan::Shell { window } => shell::run(window)?,
         Plan::Fault(fault) => return fault::run(&mut report, fault),
     };

@@ -6,7 +6,7 @@ use crate::leaks::Leaks;
 use crate::report::Report;
 use crate::{kmsg, modules, process};
 use anyhow::Result;
-use callgate::testing::tools;
+use callgate::testing::{tools, unload};
 use guest::Message;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -16,7 +16,12 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 /// Runs the tests of every gate; true if all passed, every module came and went, and no memory was
 /// lost.
-pub fn run(report: &mut Report, gates: &[String], filter: Option<&str>) -> Result<bool> {
+pub fn run(
+    report: &mut Report,
+    gates: &[String],
+    filter: Option<&str>,
+    cycles: Option<u8>,
+) -> Result<bool> {
     let mut passed = true;
     let mut leaks = Leaks::watch();
     for gate in gates {
@@ -31,7 +36,7 @@ pub fn run(report: &mut Report, gates: &[String], filter: Option<&str>) -> Resul
         let error = match modules::load(&module, "") {
             Ok(()) => {
                 for name in &names {
-                    passed &= run_one(report, gate, name, &mut leaks)?;
+                    passed &= run_one(report, gate, name, cycles, &mut leaks)?;
                 }
                 kmsg::mark(gate);
                 modules::unload(&module).err()
@@ -49,14 +54,21 @@ pub fn run(report: &mut Report, gates: &[String], filter: Option<&str>) -> Resul
     Ok(passed)
 }
 
-fn run_one(report: &mut Report, gate: &str, name: &str, leaks: &mut Leaks) -> Result<bool> {
+fn run_one(
+    report: &mut Report,
+    gate: &str,
+    name: &str,
+    cycles: Option<u8>,
+    leaks: &mut Leaks,
+) -> Result<bool> {
     let short = name
         .strip_prefix(&format!("{gate}::tests::"))
         .unwrap_or(name);
     kmsg::mark(&format!("{gate}::{short}"));
     let mut test = Command::new(guest::TESTS);
     test.args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(tools::PERMISSION, "");
+        .env(tools::PERMISSION, "")
+        .envs(cycles.map(|cycles| (unload::CYCLES, cycles.to_string())));
     let ended = process::run(test, None, LIMIT)?;
     leaks.allocated_by(ended.pid, &format!("{gate}::{short}"));
     let mut failure = ended.failure();

@@ -2,6 +2,7 @@
 
 //! A module that goes and comes back while it is being used.
 
+use std::env;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,6 +10,19 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::module;
+
+/// The variable that says how often a test unloads its module.
+pub const CYCLES: &str = "CALLGATE_CYCLES";
+
+/// How often a test unloads its module, in each of the situations that it does so in: as often as
+/// [`CYCLES`] says, or 10 times.
+///
+/// # Panics
+///
+/// If [`CYCLES`] is no number.
+pub fn cycles() -> usize {
+    env::var(CYCLES).map_or(10, |cycles| cycles.parse().expect("a number"))
+}
 
 /// What one use of the module came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +46,7 @@ pub struct Cycles {
     pub missed: usize,
 }
 
-/// Unloads the module `name` and loads it again from `file`, `cycles` times, while each of `users` is
+/// Unloads the module `name` and loads it again from `file`, [`cycles`] times, while each of `users` is
 /// called over and over, by a thread of its own. In the end it is loaded.
 ///
 /// A user that keeps the module in use for good makes this fail; one that does so for moments makes the
@@ -45,10 +59,10 @@ pub struct Cycles {
 pub fn while_used(
     name: &str,
     file: &str,
-    cycles: usize,
     limit: Duration,
     users: &[&(dyn Fn() -> Use + Sync)],
 ) -> Cycles {
+    let cycles = cycles();
     let done = AtomicBool::new(false);
     let (reached, missed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let mut refused = 0;
