@@ -88,6 +88,7 @@ fn hint(what: &str, errno: Errno) -> &'static str {
         }
         (_, Errno::ROFS) => "the file system is mounted read-only: remount it",
         (_, Errno::NODEV) => "what it belonged to is gone: open it again",
+        ("read" | "write", Errno::IO) => "it cannot do that, or what it belonged to is gone",
         ("write", Errno::INVAL) => "the kernel does not take this value: see what the file holds",
         ("write", Errno::RANGE) => "the number is out of range",
         _ => "see what documents this file",
@@ -117,7 +118,9 @@ impl Attribute {
     ///
     /// [`Error::Refused`].
     pub fn read(&self) -> Result<Vec<u8>, Error> {
-        self.open(OFlags::RDONLY)?.read()
+        // By read(2): not every such file has positions to read at.
+        let file = self.open(OFlags::RDONLY)?;
+        file.read_all(|part, _| io::read(&file.fd, part))
     }
 
     /// The whole value, as text without the newline at its end. What is no UTF-8 is replaced.
@@ -144,7 +147,8 @@ impl Attribute {
     ///
     /// [`Error::Refused`]; [`Error::Short`].
     pub fn write(&self, value: &[u8]) -> Result<(), Error> {
-        self.open(OFlags::WRONLY)?.write(value)
+        let file = self.open(OFlags::WRONLY)?;
+        file.write_all(value, |value| io::write(&file.fd, value))
     }
 
     /// Writes `value` as text, with a newline at its end, as echo(1) does.
@@ -186,15 +190,23 @@ impl Open {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`], with [`Errno::NODEV`] or the like if the attribute has gone.
+    /// [`Error::Refused`], with [`Errno::NODEV`] or the like if the attribute has gone, and with
+    /// [`Errno::SPIPE`] if it can only be read once for each open, as the numbers of debugfs.
     ///
     /// # References
     ///  - [Linux](https://man7.org/linux/man-pages/man2/pread.2.html)
     pub fn read(&self) -> Result<Vec<u8>, Error> {
+        self.read_all(|part, offset| io::pread(&self.fd, part, offset))
+    }
+
+    fn read_all(
+        &self,
+        mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+    ) -> Result<Vec<u8>, Error> {
         let mut value = Vec::new();
         let mut part = [0; 4096];
         loop {
-            let len = io::retry_on_intr(|| io::pread(&self.fd, &mut part, value.len() as u64))
+            let len = io::retry_on_intr(|| read(&mut part, value.len() as u64))
                 .map_err(Error::refused("read", &self.path))?;
             if len == 0 {
                 return Ok(value);
@@ -221,8 +233,16 @@ impl Open {
     /// # References
     ///  - [Linux](https://man7.org/linux/man-pages/man2/pwrite.2.html)
     pub fn write(&self, value: &[u8]) -> Result<(), Error> {
-        let taken = io::retry_on_intr(|| io::pwrite(&self.fd, value, 0))
-            .map_err(Error::refused("write", &self.path))?;
+        self.write_all(value, |value| io::pwrite(&self.fd, value, 0))
+    }
+
+    fn write_all(
+        &self,
+        value: &[u8],
+        write: impl FnOnce(&[u8]) -> io::Result<usize>,
+    ) -> Result<(), Error> {
+        // Not again on EINTR: it may be the driver's own answer, and would be so for ever.
+        let taken = write(value).map_err(Error::refused("write", &self.path))?;
         if taken != value.len() {
             return Err(Error::Short {
                 path: self.path.clone(),
@@ -288,12 +308,12 @@ pub fn list(path: impl AsRef<Path>) -> Result<Vec<String>, Error> {
     })
 }
 
-fn text(value: &[u8]) -> String {
+pub(crate) fn text(value: &[u8]) -> String {
     let value = value.strip_suffix(b"\n").unwrap_or(value);
     String::from_utf8_lossy(value).into_owned()
 }
 
-fn parse<T: FromStr>(path: &Path, text: String) -> Result<T, Error> {
+pub(crate) fn parse<T: FromStr>(path: &Path, text: String) -> Result<T, Error> {
     text.parse().map_err(|_| Error::Parse {
         path: path.to_owned(),
         text,

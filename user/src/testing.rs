@@ -8,8 +8,11 @@ use std::fmt::Debug;
 
 use rustix::io::{Errno, Result};
 
+pub mod faults;
 pub mod inspect;
 pub mod memory;
+pub mod namespace;
+pub mod numbers;
 pub mod signal;
 pub mod tools;
 pub mod unload;

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the kernel takes for a number where it is written as text, and what it does not.
+//!
+//! `kstrtoint()` and its kin, with base 0, decide for most files that hold a number.
+
+use rustix::io::Errno;
+
+/// Ways to write an `int`, with what it is.
+pub const NUMBERS: [(&[u8], i32); 24] = [
+    (b"7", 7),
+    (b"7\n", 7),
+    (b"-7", -7),
+    (b"+7", 7),
+    (b"0", 0),
+    (b"-0", 0),
+    (b"+0", 0),
+    (b"00", 0),
+    (b"007", 7),
+    (b"017", 15),
+    (b"-017", -15),
+    (b"0x1f", 31),
+    (b"0X1F", 31),
+    (b"-0x1f\n", -31),
+    (b"+0x0", 0),
+    (b"12345", 12345),
+    (b"2147483647", i32::MAX),
+    (b"-2147483648", i32::MIN),
+    (b"0x7fffffff", i32::MAX),
+    (b"-0x80000000", i32::MIN),
+    (b"017777777777", i32::MAX),
+    (b"-020000000000\n", i32::MIN),
+    (b"00000000000000000000000000000000000000000010", 8),
+    (b"+2147483647\n", i32::MAX),
+];
+
+/// What is no number, or one that fits nothing, with what the kernel answers.
+pub const NO_NUMBERS: [(&[u8], Errno); 42] = [
+    (b"\n", Errno::INVAL),
+    (b" ", Errno::INVAL),
+    (b" 1", Errno::INVAL),
+    (b"1 ", Errno::INVAL),
+    (b"1 \n", Errno::INVAL),
+    (b"\t1", Errno::INVAL),
+    (b"1\t", Errno::INVAL),
+    (b"\n1", Errno::INVAL),
+    (b"1\n\n", Errno::INVAL),
+    (b"1\r\n", Errno::INVAL),
+    (b"1\n2", Errno::INVAL),
+    (b"1 2", Errno::INVAL),
+    (b"-", Errno::INVAL),
+    (b"+", Errno::INVAL),
+    (b"--1", Errno::INVAL),
+    (b"++1", Errno::INVAL),
+    (b"+-1", Errno::INVAL),
+    (b"-+1", Errno::INVAL),
+    (b"- 1", Errno::INVAL),
+    (b"1-", Errno::INVAL),
+    (b"0x", Errno::INVAL),
+    (b"0xg", Errno::INVAL),
+    (b"0x-1", Errno::INVAL),
+    (b"x1", Errno::INVAL),
+    (b"1f", Errno::INVAL),
+    (b"08", Errno::INVAL),
+    (b"0b1", Errno::INVAL),
+    (b"0o7", Errno::INVAL),
+    (b"1.0", Errno::INVAL),
+    (b"1e3", Errno::INVAL),
+    (b"1,000", Errno::INVAL),
+    (b"1_000", Errno::INVAL),
+    (b"one", Errno::INVAL),
+    (b"\xef\xbc\x91", Errno::INVAL),
+    (b"\xff", Errno::INVAL),
+    (b"\0", Errno::INVAL),
+    (b"1\0", Errno::INVAL),
+    (b"1\0\n", Errno::INVAL),
+    (b"1\n\0", Errno::INVAL),
+    (b"\x001", Errno::INVAL),
+    (b"99999999999999999999999999", Errno::RANGE),
+    (b"-99999999999999999999999999", Errno::RANGE),
+];
