@@ -44,3 +44,4 @@ pub mod file;
 pub mod ioctl;
 pub mod misc;
 pub mod module;
+pub mod seq_file;
