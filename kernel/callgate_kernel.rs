@@ -6,6 +6,7 @@
 //!
 //! Files, by the file system they are in:
 //!
+//! - [`proc_fs`]: directories and files in `/proc`.
 //! - [`chardev`]: a range of character-device numbers, for which the user makes the node.
 //! - [`misc`]: a misc device, whose node appears by itself.
 //!
@@ -44,4 +45,5 @@ pub mod file;
 pub mod ioctl;
 pub mod misc;
 pub mod module;
+pub mod proc_fs;
 pub mod seq_file;
