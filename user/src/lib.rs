@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`attribute`] | values that the kernel shows and takes as text, a file each |
 //! | [`mounts`] | where the kernel's own file systems are mounted |
+//! | [`procfs`] | files in `/proc`: whole, record by record, and written |
 //! | [`chardev`] | character devices: majors, nodes, reading, writing, waiting |
 //! | [`ioctl`] | typed commands on an open file |
 //! | [`compat`] | the same commands, sent as a 32-bit program would send them |
@@ -28,6 +29,7 @@ pub mod ioctl;
 pub mod kmsg;
 pub mod module;
 pub mod mounts;
+pub mod procfs;
 pub mod testing;
 
 pub use rustix::io::Errno;
