@@ -36,4 +36,5 @@ macro_rules! gates {
 gates! {
     chardev
     ioctl
+    procfs
 }
