@@ -37,4 +37,5 @@ gates! {
     chardev
     ioctl
     procfs
+    seq_file
 }
