@@ -7,6 +7,7 @@
 //! Files, by the file system they are in:
 //!
 //! - [`proc_fs`]: directories and files in `/proc`.
+//! - [`sysctl`]: settings below `/proc/sys`, for all or for each network namespace.
 //! - [`chardev`]: a range of character-device numbers, for which the user makes the node.
 //! - [`misc`]: a misc device, whose node appears by itself.
 //!
@@ -20,6 +21,7 @@
 //! And what they need:
 //!
 //! - [`module`]: what keeps a module's memory.
+//! - [`net_namespace`]: network namespaces.
 //!
 //! Each file opens with what it does not support. The kernel must be built with `CONFIG_MODULE_UNLOAD`,
 //! which [`file::Settle`] relies on, and with `CONFIG_SYSFS`, as [`module::Hold`] does.
@@ -45,5 +47,7 @@ pub mod file;
 pub mod ioctl;
 pub mod misc;
 pub mod module;
+pub mod net_namespace;
 pub mod proc_fs;
 pub mod seq_file;
+pub mod sysctl;
