@@ -7,6 +7,7 @@
 //! | [`attribute`] | values that the kernel shows and takes as text, a file each |
 //! | [`mounts`] | where the kernel's own file systems are mounted |
 //! | [`procfs`] | files in `/proc`: whole, record by record, and written |
+//! | [`sysctl`] | settings below `/proc/sys`, by the names that sysctl(8) knows |
 //! | [`chardev`] | character devices: majors, nodes, reading, writing, waiting |
 //! | [`ioctl`] | typed commands on an open file |
 //! | [`compat`] | the same commands, sent as a 32-bit program would send them |
@@ -30,6 +31,7 @@ pub mod kmsg;
 pub mod module;
 pub mod mounts;
 pub mod procfs;
+pub mod sysctl;
 pub mod testing;
 
 pub use rustix::io::Errno;
