@@ -38,4 +38,5 @@ gates! {
     ioctl
     procfs
     seq_file
+    sysctl
 }
