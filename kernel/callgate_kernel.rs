@@ -8,6 +8,7 @@
 //!
 //! - [`proc_fs`]: directories and files in `/proc`.
 //! - [`sysctl`]: settings below `/proc/sys`, for all or for each network namespace.
+//! - [`sysfs`]: directories in sysfs, and their attributes.
 //! - [`chardev`]: a range of character-device numbers, for which the user makes the node.
 //! - [`misc`]: a misc device, whose node appears by itself.
 //!
@@ -51,3 +52,4 @@ pub mod net_namespace;
 pub mod proc_fs;
 pub mod seq_file;
 pub mod sysctl;
+pub mod sysfs;
