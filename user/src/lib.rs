@@ -8,6 +8,7 @@
 //! | [`mounts`] | where the kernel's own file systems are mounted |
 //! | [`procfs`] | files in `/proc`: whole, record by record, and written |
 //! | [`sysctl`] | settings below `/proc/sys`, by the names that sysctl(8) knows |
+//! | [`sysfs`] | objects in sysfs: values, bytes, and waiting for a change |
 //! | [`chardev`] | character devices: majors, nodes, reading, writing, waiting |
 //! | [`ioctl`] | typed commands on an open file |
 //! | [`compat`] | the same commands, sent as a 32-bit program would send them |
@@ -32,6 +33,7 @@ pub mod module;
 pub mod mounts;
 pub mod procfs;
 pub mod sysctl;
+pub mod sysfs;
 pub mod testing;
 
 pub use rustix::io::Errno;
