@@ -39,4 +39,5 @@ gates! {
     procfs
     seq_file
     sysctl
+    sysfs
 }
