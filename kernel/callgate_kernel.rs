@@ -9,6 +9,7 @@
 //! - [`proc_fs`]: directories and files in `/proc`.
 //! - [`sysctl`]: settings below `/proc/sys`, for all or for each network namespace.
 //! - [`sysfs`]: directories in sysfs, and their attributes.
+//! - [`bus`]: a bus in sysfs, with devices and drivers.
 //! - [`chardev`]: a range of character-device numbers, for which the user makes the node.
 //! - [`misc`]: a misc device, whose node appears by itself.
 //!
@@ -43,6 +44,7 @@ const __LOG_PREFIX: &[u8] = b"callgate_kernel\0";
 
 pub mod attribute;
 mod bindings;
+pub mod bus;
 pub mod chardev;
 pub mod file;
 pub mod ioctl;
