@@ -9,6 +9,7 @@
 //! | [`procfs`] | files in `/proc`: whole, record by record, and written |
 //! | [`sysctl`] | settings below `/proc/sys`, by the names that sysctl(8) knows |
 //! | [`sysfs`] | objects in sysfs: values, bytes, and waiting for a change |
+//! | [`bus`] | buses, their devices and drivers, and who drives whom |
 //! | [`chardev`] | character devices: majors, nodes, reading, writing, waiting |
 //! | [`ioctl`] | typed commands on an open file |
 //! | [`compat`] | the same commands, sent as a 32-bit program would send them |
@@ -23,6 +24,7 @@
 #![deny(unsafe_code)]
 
 pub mod attribute;
+pub mod bus;
 pub mod chardev;
 #[cfg(target_arch = "x86_64")]
 pub mod compat;
