@@ -34,6 +34,7 @@ macro_rules! gates {
 }
 
 gates! {
+    bus
     chardev
     ioctl
     procfs
