@@ -10,6 +10,7 @@
 //! - [`sysctl`]: settings below `/proc/sys`, for all or for each network namespace.
 //! - [`sysfs`]: directories in sysfs, and their attributes.
 //! - [`bus`]: a bus in sysfs, with devices and drivers.
+//! - [`module_param`]: values a module is loaded with, and that files of sysfs change.
 //! - [`chardev`]: a range of character-device numbers, for which the user makes the node.
 //! - [`misc`]: a misc device, whose node appears by itself.
 //!
@@ -50,6 +51,7 @@ pub mod file;
 pub mod ioctl;
 pub mod misc;
 pub mod module;
+pub mod module_param;
 pub mod net_namespace;
 pub mod proc_fs;
 pub mod seq_file;
