@@ -10,6 +10,7 @@
 //! | [`sysctl`] | settings below `/proc/sys`, by the names that sysctl(8) knows |
 //! | [`sysfs`] | objects in sysfs: values, bytes, and waiting for a change |
 //! | [`bus`] | buses, their devices and drivers, and who drives whom |
+//! | [`parameter`] | what a module is loaded with, and what its parameters are set to later |
 //! | [`chardev`] | character devices: majors, nodes, reading, writing, waiting |
 //! | [`ioctl`] | typed commands on an open file |
 //! | [`compat`] | the same commands, sent as a 32-bit program would send them |
@@ -33,6 +34,7 @@ pub mod ioctl;
 pub mod kmsg;
 pub mod module;
 pub mod mounts;
+pub mod parameter;
 pub mod procfs;
 pub mod sysctl;
 pub mod sysfs;
