@@ -37,6 +37,7 @@ gates! {
     bus
     chardev
     ioctl
+    parameter
     procfs
     seq_file
     sysctl
