@@ -11,6 +11,7 @@
 //! - [`sysfs`]: directories in sysfs, and their attributes.
 //! - [`bus`]: a bus in sysfs, with devices and drivers.
 //! - [`module_param`]: values a module is loaded with, and that files of sysfs change.
+//! - [`configfs`]: directories that user space makes and removes, and their files.
 //! - [`chardev`]: a range of character-device numbers, for which the user makes the node.
 //! - [`misc`]: a misc device, whose node appears by itself.
 //!
@@ -47,6 +48,7 @@ pub mod attribute;
 mod bindings;
 pub mod bus;
 pub mod chardev;
+pub mod configfs;
 pub mod file;
 pub mod ioctl;
 pub mod misc;
