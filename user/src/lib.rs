@@ -11,6 +11,7 @@
 //! | [`sysfs`] | objects in sysfs: values, bytes, and waiting for a change |
 //! | [`bus`] | buses, their devices and drivers, and who drives whom |
 //! | [`parameter`] | what a module is loaded with, and what its parameters are set to later |
+//! | [`configfs`] | items of the kernel that a user makes, links and removes |
 //! | [`chardev`] | character devices: majors, nodes, reading, writing, waiting |
 //! | [`ioctl`] | typed commands on an open file |
 //! | [`compat`] | the same commands, sent as a 32-bit program would send them |
@@ -29,6 +30,7 @@ pub mod bus;
 pub mod chardev;
 #[cfg(target_arch = "x86_64")]
 pub mod compat;
+pub mod configfs;
 pub mod crossing;
 pub mod ioctl;
 pub mod kmsg;
