@@ -36,6 +36,7 @@ macro_rules! gates {
 gates! {
     bus
     chardev
+    configfs
     ioctl
     parameter
     procfs
