@@ -12,6 +12,7 @@
 //! - [`bus`]: a bus in sysfs, with devices and drivers.
 //! - [`module_param`]: values a module is loaded with, and that files of sysfs change.
 //! - [`configfs`]: directories that user space makes and removes, and their files.
+//! - [`debugfs`]: directories and files in debugfs.
 //! - [`chardev`]: a range of character-device numbers, for which the user makes the node.
 //! - [`misc`]: a misc device, whose node appears by itself.
 //!
@@ -49,6 +50,7 @@ mod bindings;
 pub mod bus;
 pub mod chardev;
 pub mod configfs;
+pub mod debugfs;
 pub mod file;
 pub mod ioctl;
 pub mod misc;
