@@ -12,6 +12,7 @@
 //! | [`bus`] | buses, their devices and drivers, and who drives whom |
 //! | [`parameter`] | what a module is loaded with, and what its parameters are set to later |
 //! | [`configfs`] | items of the kernel that a user makes, links and removes |
+//! | [`debugfs`] | debugfs: finding it, looking around, typed values |
 //! | [`chardev`] | character devices: majors, nodes, reading, writing, waiting |
 //! | [`ioctl`] | typed commands on an open file |
 //! | [`compat`] | the same commands, sent as a 32-bit program would send them |
@@ -32,6 +33,7 @@ pub mod chardev;
 pub mod compat;
 pub mod configfs;
 pub mod crossing;
+pub mod debugfs;
 pub mod ioctl;
 pub mod kmsg;
 pub mod module;
