@@ -37,6 +37,7 @@ gates! {
     bus
     chardev
     configfs
+    debugfs
     ioctl
     parameter
     procfs
