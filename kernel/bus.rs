@@ -41,14 +41,21 @@
 //!
 //! # How long a bus lives
 //!
-//! A device has a pointer to its bus, and whoever has a reference to the device may follow it: even
-//! `dev_info!()` does, to tell the bus' name. In C that is not looked after. Here a
-//! [`DeviceRegistration`] that is dropped waits until nobody else has a reference to the device; and it
-//! has a reference to the bus.
+//! A device has pointers to its bus and to its driver, and whoever has a reference to the device may
+//! follow them: even `dev_info!()` does, to tell the name of the one or the other, and takes no lock. In C
+//! that is not looked after: both are in the module. Here a [`DeviceRegistration`] that is dropped waits
+//! until nobody else has a reference to the device; it has a reference to the bus; and the bus keeps what
+//! the driver core knows of a driver, also when the driver has gone. (It is some 300 bytes for each
+//! [`DriverRegistration`] there ever was: who registers drivers again and again had better make a new bus
+//! now and then.)
 //!
 //! The callbacks of a driver are called by the driver core for a driver that it knows, and
-//! `driver_unregister()` waits for those who are about to. The files of a bus are removed like all those
-//! of sysfs: see there.
+//! `driver_unregister()` waits for those who are about to. If a driver cannot be registered nobody waits,
+//! so it must not have been known by then: the one step that could fail so late is to link it with its
+//! module in sysfs, hence a driver here has no such link, and its `module` is not to be seen.
+//!
+//! The files of a bus are removed as all those of sysfs, by a wait for their callbacks; but who sleeps in
+//! poll(2) on one is not woken.
 
 use crate::{
     attribute::Attribute,
@@ -66,12 +73,12 @@ use kernel::{
     container_of,
     device::{Core, CoreInternal, Device},
     error::{from_result, to_result},
-    ffi::{c_char, c_int},
-    module::this_module,
+    ffi::{c_char, c_int, c_void},
+    new_mutex,
     page::PAGE_SIZE,
     prelude::*,
     str::CString,
-    sync::{Arc, LockClassKey},
+    sync::{Arc, LockClassKey, Mutex},
     time::{delay::fsleep, Delta},
     types::{ForeignOwnable, Opaque},
 };
@@ -286,7 +293,7 @@ const fn check_attributes<T: Bus>() {
 ///
 /// # Invariants
 ///
-/// `raw` is registered. All drivers of this bus are those of `DriverRegistration`s.
+/// `raw` is registered. All drivers of this bus are those of `DriverRegistration`s, and in `known`.
 #[pin_data(PinnedDrop)]
 pub struct Registration<T: Bus> {
     // What comes before `raw` is initialised before it, as the bus is in use from then on; and dropped
@@ -297,6 +304,8 @@ pub struct Registration<T: Bus> {
     name: CString,
     #[pin]
     raw: Opaque<bindings::bus_type>,
+    #[pin]
+    known: Mutex<KVec<Arc<Known>>>,
     _hold: Hold<T::OwnerModule>,
 }
 
@@ -335,6 +344,7 @@ impl<T: Bus> Registration<T> {
             data <- data,
             attributes: Attributes::new::<T>()?,
             name: CString::try_from(name)?,
+            known <- new_mutex!(KVec::new()),
             raw <- Opaque::try_ffi_init(move |slot: *mut bindings::bus_type| {
                 // SAFETY: Both fields are initialised.
                 let (name, attributes) = unsafe { (&(*this.as_ptr()).name, &(*this.as_ptr()).attributes) };
@@ -491,7 +501,7 @@ pub trait Driver: Send + Sync + Sized + 'static {
     type Data: Send + 'static;
 
     /// Whether the driver is for this device. It is asked again and again, also while a device is
-    /// driven.
+    /// driven, and by several at a time; with the lock of the device held, or without.
     fn matches(&self, device: &Device) -> bool;
 
     /// Takes over a device.
@@ -507,14 +517,34 @@ pub trait Driver: Send + Sync + Sized + 'static {
     fn probe(&self, device: &Device<Core<'_>>) -> Result<Self::Data>;
 }
 
-/// What all drivers of our buses have in common.
-#[repr(C)]
-struct AnyDriver {
-    raw: bindings::device_driver,
-    /// Asks [`Driver::matches`].
+/// What the driver core knows of a driver.
+#[pin_data]
+struct Known {
+    #[pin]
+    raw: Opaque<bindings::device_driver>,
+    name: CString,
+    /// The `D` of the [`DriverRegistration`]. It is there while the driver is registered.
+    driver: *const c_void,
+    /// Asks the [`Driver::matches`] of that `D`.
+    matches: unsafe fn(*const c_void, &Device) -> bool,
+}
+
+// SAFETY: What the pointer leads to is `Sync`, by the bounds of `Driver`; it is used by callbacks only, which
+// come on any thread anyway. All else is changed by C only, or not at all.
+unsafe impl Send for Known {}
+// SAFETY: As above.
+unsafe impl Sync for Known {}
+
+impl Known {
+    /// # Safety
     ///
-    /// To be called with the address of this very `AnyDriver`, in a `DriverRegistration`.
-    matches: unsafe fn(*const AnyDriver, &Device) -> bool,
+    /// `driver` must be that of a `DriverRegistration`, and not be unregistered during `'a`, or the bus not
+    /// be dropped.
+    #[inline]
+    unsafe fn from_raw<'a>(driver: *const bindings::device_driver) -> &'a Self {
+        // SAFETY: By the caller's promise it is the `raw` of a `Known`, which the bus has.
+        unsafe { &*container_of!(Opaque::cast_from(driver), Self, raw) }
+    }
 }
 
 /// # Safety
@@ -525,10 +555,11 @@ unsafe extern "C" fn match_callback(
     device: *mut bindings::device,
     driver: *const bindings::device_driver,
 ) -> c_int {
-    let driver: *const AnyDriver = driver.cast();
     // SAFETY: By the type invariants of `Registration`, the driver is that of a `DriverRegistration`.
-    // `driver_unregister()` waits for us. The device is valid during the call.
-    unsafe { ((*driver).matches)(driver, Device::from_raw(device)) }.into()
+    // `driver_unregister()` waits for us.
+    let known = unsafe { Known::from_raw(driver) };
+    // SAFETY: As above, so its `D` is there. The device is valid during the call.
+    unsafe { (known.matches)(known.driver, Device::from_raw(device)) }.into()
 }
 
 /// A registered driver.
@@ -538,17 +569,15 @@ unsafe extern "C" fn match_callback(
 ///
 /// # Invariants
 ///
-/// `any` is registered as a driver of `bus`. A device that it is bound to has a `Pin<KBox<D::Data>>` as its
-/// driver data, from the end of `probe` to the beginning of `remove`.
+/// `known` is registered as a driver of `bus`, and leads to `driver`. A device that it is bound to has a
+/// `Pin<KBox<D::Data>>` as its driver data, from the end of `probe` to the beginning of `remove`.
 #[pin_data(PinnedDrop)]
 pub struct DriverRegistration<B: Bus, D: Driver> {
-    // What comes before `any` is initialised before it, as the driver is in use from then on; and dropped
-    // after it has been unregistered.
+    // Dropped after it has been unregistered.
     #[pin]
     driver: D,
-    name: CString,
-    #[pin]
-    any: Opaque<AnyDriver>,
+    known: Arc<Known>,
+    // Dropped after `known`, which it has, too.
     bus: Arc<Registration<B>>,
     _hold: Hold<D::OwnerModule>,
 }
@@ -566,7 +595,7 @@ impl<B: Bus, D: Driver> DriverRegistration<B, D> {
     /// # Errors
     ///
     /// - `EBUSY`: the bus has a driver of this name.
-    /// - `EEXIST`: it had one until a moment ago.
+    /// - `EEXIST`: it had one until a moment ago, and the kernel logs a stack trace.
     /// - `EINVAL`: no file can have this name.
     /// - `ENOMEM`, and what initialising `driver` fails with.
     pub fn new<'a, E: 'a>(
@@ -586,49 +615,48 @@ impl<B: Bus, D: Driver> DriverRegistration<B, D> {
             _hold: Hold::new()?,
             bus,
             driver <- driver,
-            name: CString::try_from(name)?,
-            any <- Opaque::try_ffi_init(move |slot: *mut AnyDriver| {
+            known: {
                 // SAFETY: Both fields are initialised.
-                let (name, bus) = unsafe { (&(*this.as_ptr()).name, &(*this.as_ptr()).bus) };
-                let any = AnyDriver {
-                    raw: bindings::device_driver {
-                        name: name.as_char_ptr(),
-                        bus: bus.raw.get(),
-                        owner: this_module::<D::OwnerModule>().as_ptr(),
-                        probe_type: bindings::probe_type_PROBE_FORCE_SYNCHRONOUS,
-                        probe: Some(Self::probe_callback),
-                        remove: Some(Self::remove_callback),
-                        ..Default::default()
-                    },
-                    matches: Self::matches,
-                };
-                // SAFETY: The slot may be written to.
-                unsafe { slot.write(any) };
-                // SAFETY: The driver is initialised, and pinned until it is unregistered on drop. So is
-                // what the callbacks use.
-                to_result(unsafe { bindings::driver_register(&raw mut (*slot).raw) })
-            }),
+                let (driver, bus) = unsafe { (&raw const (*this.as_ptr()).driver, &(*this.as_ptr()).bus) };
+                Self::register(bus, name, driver)?
+            },
         })
     }
 
-    /// The driver that an `AnyDriver` is about.
-    ///
-    /// # Safety
-    ///
-    /// `any` must be that of a `DriverRegistration<B, D>` that is being, or has been, registered; it must
-    /// not be dropped during `'a`.
-    #[inline]
-    unsafe fn from_any<'a>(any: *const AnyDriver) -> &'a D {
-        // SAFETY: By the caller's promise.
-        unsafe { &(*container_of!(Opaque::cast_from(any), Self, any)).driver }
+    fn register(bus: &Registration<B>, name: &CStr, driver: *const D) -> Result<Arc<Known>> {
+        let known = try_pin_init!(&this in Known {
+            name: CString::try_from(name)?,
+            driver: driver.cast(),
+            matches: Self::matches,
+            raw <- Opaque::ffi_init(|slot: *mut bindings::device_driver| {
+                let raw = bindings::device_driver {
+                    // SAFETY: The name is initialised.
+                    name: unsafe { (*this.as_ptr()).name.as_char_ptr() },
+                    bus: bus.raw.get(),
+                    probe_type: bindings::probe_type_PROBE_FORCE_SYNCHRONOUS,
+                    probe: Some(Self::probe_callback),
+                    remove: Some(Self::remove_callback),
+                    ..Default::default()
+                };
+                // SAFETY: The slot may be written to.
+                unsafe { slot.write(raw) };
+            }),
+        });
+        let known = Arc::pin_init(known, GFP_KERNEL)?;
+        bus.known.lock().push(known.clone(), GFP_KERNEL)?;
+        // SAFETY: The driver is initialised, and stays where it is as long as the bus. What its callbacks
+        // use is initialised and pinned; it stays until the driver is unregistered, or has never been
+        // known: without an owner, nothing can fail once the driver is in the bus' list.
+        to_result(unsafe { bindings::driver_register(known.raw.get()) })?;
+        Ok(known)
     }
 
     /// # Safety
     ///
-    /// As for [`from_any`](Self::from_any).
-    unsafe fn matches(any: *const AnyDriver, device: &Device) -> bool {
+    /// `driver` must be that of a registration, which is not dropped meanwhile.
+    unsafe fn matches(driver: *const c_void, device: &Device) -> bool {
         // SAFETY: By the caller's promise.
-        unsafe { Self::from_any(any) }.matches(device)
+        unsafe { &*driver.cast::<D>() }.matches(device)
     }
 
     /// # Safety
@@ -636,9 +664,11 @@ impl<B: Bus, D: Driver> DriverRegistration<B, D> {
     /// To be called by the driver core only.
     unsafe extern "C" fn probe_callback(device: *mut bindings::device) -> c_int {
         // SAFETY: The driver core sets it before, and has the device's lock.
-        let any = unsafe { (*device).driver }.cast::<AnyDriver>();
-        // SAFETY: Only drivers of this type have this callback; `driver_unregister()` waits for it.
-        let driver = unsafe { Self::from_any(any) };
+        let raw = unsafe { (*device).driver };
+        // SAFETY: `driver_unregister()` waits for this callback.
+        let known = unsafe { Known::from_raw(raw) };
+        // SAFETY: As above, so the `D` is there. Only drivers of this type have this callback.
+        let driver = unsafe { &*known.driver.cast::<D>() };
         // SAFETY: The device is valid during the call, and we are in a callback of its bus.
         let device: &Device<CoreInternal<'_>> = unsafe { Device::from_raw(device) };
         from_result(|| {
@@ -667,6 +697,6 @@ impl<B: Bus, D: Driver> PinnedDrop for DriverRegistration<B, D> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: It is registered, by the type invariants, and this is the only call that unregisters
         // it.
-        unsafe { bindings::driver_unregister(&raw mut (*self.any.get()).raw) };
+        unsafe { bindings::driver_unregister(self.known.raw.get()) };
     }
 }

@@ -305,7 +305,7 @@ impl Driver {
         &self.object
     }
 
-    /// The name of its module, `None` if it is built into the kernel as no module can be.
+    /// The name of its module, be it built into the kernel; `None` if it does not say.
     ///
     /// # Errors
     ///
