@@ -81,8 +81,9 @@ pub type Attribute<T> = attribute::Attribute<Kobject<T>>;
 ///     c"speed",
 ///     |fan, page| writeln!(page, "{}", fan.speed.load(Relaxed)),
 ///     |fan, text| {
-///         fan.speed.store(text.parse()?, Relaxed);
+///         let old = fan.speed.xchg(text.parse()?, Relaxed);
 ///         fan.update_groups()
+///             .inspect_err(|_| fan.speed.store(old, Relaxed))
 ///     },
 /// );
 ///
@@ -684,8 +685,8 @@ impl<T: Object> Files<T> {
 /// Which groups can be seen.
 struct Shown {
     groups: KVec<bool>,
-    /// None, and none ever again.
-    closed: bool,
+    /// Whether that must stay so: not all is there yet, or it is being removed.
+    fixed: bool,
 }
 
 /// A kobject that belongs to the kernel, with its directory.
@@ -771,7 +772,12 @@ impl<T: Object> Kobject<T> {
     /// longer. Files of such a group that are open are gone: using them fails with `ENODEV`.
     ///
     /// To hide a group is to wait until none of its callbacks runs. So a callback in a group that has a
-    /// condition must not call this: it might wait for itself. Others may.
+    /// condition must not call this: it might wait for itself. Others may. While [`Directory::in_fs`] makes
+    /// the groups without a condition, nothing happens: it looks at the others afterwards.
+    ///
+    /// The conditions are asked under a lock. So the caller must not hold one that they take, nor may a
+    /// condition call this; and as lockdep takes these locks of all objects for the same, what is called
+    /// under one must not come to another object's.
     ///
     /// # Errors
     ///
@@ -780,7 +786,7 @@ impl<T: Object> Kobject<T> {
     pub fn update_groups(&self) -> Result {
         let dir = self.dir.0.as_ptr();
         let mut shown = self.shown.lock();
-        if shown.closed {
+        if shown.fixed {
             return Ok(());
         }
         for (files, shown) in self.files.iter().zip(&mut shown.groups) {
@@ -800,11 +806,27 @@ impl<T: Object> Kobject<T> {
         Ok(())
     }
 
+    /// Shows all that is to be seen at first.
+    fn open(&self) -> Result {
+        // The callbacks of these groups may call `update_groups()` while the group is still being made.
+        // Should that fail, what there is of it is removed, which waits for them: so they must not wait
+        // for us.
+        for (n, files) in self.files.iter().enumerate() {
+            if files.group.visible.is_none() {
+                // SAFETY: The kobject is in sysfs. `close()` hides what is shown.
+                unsafe { files.show(self.dir.0.as_ptr()) }?;
+                self.shown.lock().groups[n] = true;
+            }
+        }
+        self.shown.lock().fixed = false;
+        self.update_groups()
+    }
+
     /// Removes all files, for good. Then no callback runs.
     fn close(&self) {
         // From here on nobody else changes what is shown. The lock must not be held while waiting: a
         // callback may be about to take it.
-        self.shown.lock().closed = true;
+        self.shown.lock().fixed = true;
         for (n, files) in self.files.iter().enumerate() {
             let shown = self.shown.lock().groups[n];
             if shown {
@@ -871,7 +893,7 @@ impl<T: Object> Directory<T> {
                     },
                     shown <- new_mutex!(Shown {
                         groups: KVec::from_elem(false, T::GROUPS.len(), GFP_KERNEL)?,
-                        closed: false,
+                        fixed: true,
                     }),
                     dir: Dir::in_fs(name)?,
                 })
@@ -879,7 +901,7 @@ impl<T: Object> Directory<T> {
             _: {
                 // SAFETY: It is initialised, and pinned. From here on callbacks may run; they share it.
                 let kobject = unsafe { &(*this.as_ptr()).kobject };
-                if let Err(err) = kobject.update_groups() {
+                if let Err(err) = kobject.open() {
                     kobject.close();
                     Err(err)?
                 }

@@ -15,6 +15,7 @@ use callgate_kernel::{
     attribute::{Input, Page, Text},
     sysfs::{Attribute, BinaryAttribute, Directory, Group, Kobject, Object},
 };
+use core::mem;
 use kernel::{
     new_mutex,
     prelude::*,
@@ -164,9 +165,12 @@ const MODE: Attribute<MyFs> = Attribute::new(
         page.push(b"\n")
     },
     |myfs, text| {
-        *myfs.mode.lock() = text.parse()?;
+        let old = mem::replace(&mut *myfs.mode.lock(), text.parse()?);
         // Files come or go.
-        myfs.update_groups()?;
+        if let Err(err) = myfs.update_groups() {
+            *myfs.mode.lock() = old;
+            return Err(err);
+        }
         changed(myfs, &MODE);
         Ok(())
     },
