@@ -6,7 +6,12 @@
 
 use crate::bindings;
 use core::marker::PhantomData;
-use kernel::{module::this_module, prelude::*, ModuleMetadata};
+use kernel::{
+    module::this_module,
+    prelude::*,
+    sync::barrier::{smp_mb, Read},
+    ModuleMetadata,
+};
 
 /// The kobject of a module whose code runs; `None` for code that is built into the kernel, and where
 /// modules have no kobject.
@@ -29,13 +34,14 @@ pub(crate) unsafe fn kobject(
     if !cfg!(CONFIG_SYSFS) || module.is_null() {
         return Ok(None);
     }
-    // `mod_sysfs_init()` sets it just before it initialises the kobject, and runs no code of the
-    // module's in between.
+    // It is what `kobject_init()` sets last. Another thread may be in there: a parameter's hook could have
+    // started work on another CPU.
     //
     // SAFETY: The caller promises that the module is there.
-    if unsafe { (&raw const (*module).mkobj.mod_).read_volatile() }.is_null() {
+    if unsafe { (&raw const (*module).mkobj.kobj.ktype).read_volatile() }.is_null() {
         return Err(ENXIO);
     }
+    smp_mb(Read);
     // SAFETY: As above; only an address is computed.
     Ok(Some(unsafe { &raw mut (*module).mkobj.kobj }))
 }
