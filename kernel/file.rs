@@ -291,7 +291,7 @@ pub fn is_nonblocking<T: ForeignOwnable>(kiocb: &Kiocb<'_, T>) -> bool {
 
 /// Waits, when dropped, until nobody is left in a module that has not finished initialising.
 ///
-/// A registration has it as its last field, so that it is dropped when no further open can begin.
+/// A registration has it behind what it registered, so that it is dropped when no further open can begin.
 /// The [module documentation](self) has the reason.
 ///
 /// It waits for the module's reference count to fall to the one reference that initialising holds.
@@ -319,10 +319,12 @@ impl<M: ModuleMetadata> Drop for Settle<M> {
     }
 }
 
-/// What a read or write that moved an iterator from `before` to `after` bytes left returns to the VFS.
+/// What a read that moved an iterator from `before` to `after` bytes left returns to the VFS.
 ///
-/// Whoever calls it relies on no more being reported than was copied: splice(2), for one, hands on as
-/// many pages as the count says, with what happens to be in them. So a larger count is an error, `EIO`.
+/// Whoever calls it relies on no more being reported than was copied: splice(2) on a file in `/proc`, for
+/// one, hands on as many pages as the count says, with what happens to be in them. So a larger count is an
+/// error, `EIO`. What [`IovIterDest::advance`] passes over counts as moved; it is for what was written by
+/// other means.
 #[inline]
 fn moved(result: Result<usize>, before: usize, after: usize) -> isize {
     match result {
@@ -459,9 +461,11 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
         // SAFETY: The iterator is valid, a source, and ours alone during this call.
         let iov = unsafe { IovIterSource::from_raw(iter) };
 
-        let before = iov.len();
-        let result = T::write_iter(kiocb, iov);
-        moved(result, before, iov.len())
+        match T::write_iter(kiocb, iov) {
+            // CAST: No more than the iterator's length, which the VFS limits to `MAX_RW_COUNT`.
+            Ok(count) => count as isize,
+            Err(err) => err.to_errno() as isize,
+        }
     }
 
     /// # Safety
