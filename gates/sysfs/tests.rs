@@ -1294,7 +1294,11 @@ fn unload_while(users: &[&(dyn Fn() -> Use + Sync)]) {
 fn used(result: Result<(), Error>) -> Use {
     match refusal(result) {
         Ok(()) => Use::Reached,
-        Err(Errno::NOENT | Errno::NODEV) => Use::Missed,
+        Err(Errno::NOENT | Errno::NODEV) => {
+            // So that who loads the module gets to run.
+            thread::sleep(Duration::from_millis(1));
+            Use::Missed
+        }
         Err(errno) => panic!("{errno}"),
     }
 }
@@ -1338,7 +1342,10 @@ fn it_is_unloaded_while_programs_wait() {
                 open.wait_for_change(MOMENT).map(drop)
             })
         },
-        &|| used(file("first").set(7)),
+        &|| {
+            thread::sleep(Duration::from_millis(1));
+            used(file("first").set(7))
+        },
     ]);
 }
 
