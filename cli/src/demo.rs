@@ -6,7 +6,7 @@ use crate::show::{self, BAD, DIM, GOOD, TITLE};
 use anyhow::Result;
 use comfy_table::{Table, presets};
 use guest::{Direction, Message, Plan};
-use lab::gates::Gate;
+use lab::gates::{Gate, KernelSide};
 use lab::kernel::Flavour;
 use lab::run::{Limits, Prepared};
 use lab::verdict::Outcome;
@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 #[derive(Default)]
 struct Turn {
     gate: String,
+    /// Whether its kernel side is part of the kernel, and so never unloaded.
+    built_in: bool,
     to_kernel: usize,
     from_kernel: usize,
     events: Vec<Value>,
@@ -78,10 +80,8 @@ pub fn run(prepared: &Prepared, gates: &[Gate], json: bool) -> Result<Outcome> {
 
 fn hear(turns: &mut Vec<Turn>, message: &Message, gates: &[Gate], json: bool) {
     if let Message::GateBegins { gate } = message {
-        let title = gates
-            .iter()
-            .find(|found| found.name == *gate)
-            .map_or("", |gate| &gate.title);
+        let found = gates.iter().find(|found| found.name == *gate);
+        let title = found.map_or("", |gate| &gate.title);
         if !json {
             let place = format!("gates/{gate}");
             let width = 98_usize.saturating_sub(gate.len() + 2 + title.chars().count());
@@ -89,6 +89,7 @@ fn hear(turns: &mut Vec<Turn>, message: &Message, gates: &[Gate], json: bool) {
         }
         turns.push(Turn {
             gate: gate.clone(),
+            built_in: found.is_some_and(|gate| gate.kernel_side == KernelSide::BuiltIn),
             ..Turn::default()
         });
         return;
@@ -149,10 +150,10 @@ fn close(turns: &[Turn], boot: &lab::run::Boot) {
             turn.gate.clone(),
             format!("{} ×", turn.to_kernel),
             format!("{} ×", turn.from_kernel),
-            if turn.error.is_none() {
-                "yes"
-            } else {
-                "see above"
+            match (&turn.error, turn.built_in) {
+                (Some(_), _) => "see above",
+                (None, true) => "built in",
+                (None, false) => "yes",
             }
             .into(),
             format!("{:.1} s", seconds(turn.millis)),

@@ -43,7 +43,7 @@ pub fn gates(gates: &[Gate], json: bool) -> Result<()> {
         .map(|gate| gate.name.len())
         .max()
         .unwrap_or_default();
-    for Gate { name, title } in gates {
+    for Gate { name, title, .. } in gates {
         anstream::println!("{TITLE}{name:width$}{TITLE:#}  {title}");
     }
     Ok(())

@@ -42,8 +42,10 @@ pub fn run(report: &mut Report, gates: &[String]) -> Result<bool> {
 /// Everything that one gate's turn consists of. The program prints into the kernel log, and so does
 /// its account of what it sent and received: there, all of it is in order with what the module says.
 fn show(gate: &str) -> Result<()> {
-    let module = format!("callgate_{gate}");
-    modules::load(&module, "")?;
+    let module = modules::of(gate);
+    if let Some(module) = &module {
+        modules::load(module, "")?;
+    }
     let mut program = Command::new(guest::PROGRAMS);
     program.arg(gate).env("CALLGATE_TRACE", kmsg::PATH);
     let log = File::options()
@@ -51,7 +53,9 @@ fn show(gate: &str) -> Result<()> {
         .open(kmsg::PATH)
         .context("opening the kernel log")?;
     let ended = process::run(program, Some(log), LIMIT);
-    modules::unload(&module)?;
+    if let Some(module) = &module {
+        modules::unload(module)?;
+    }
     match ended?.failure() {
         None => Ok(()),
         Some(failure) => anyhow::bail!("its program failed: {failure}"),

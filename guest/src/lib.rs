@@ -17,7 +17,7 @@ pub const PORT: &str = "org.callgate.0";
 /// Where the plan is in the initramfs.
 pub const PLAN: &str = "/plan.json";
 
-/// Where the modules are in the initramfs; a gate's module is `callgate_GATE.ko`.
+/// Where the modules are in the initramfs; a gate's module, if it has one, is `callgate_GATE.ko`.
 pub const MODULES: &str = "/modules";
 
 /// Where the two binaries below are in the initramfs.

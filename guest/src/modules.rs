@@ -5,6 +5,7 @@
 
 use crate::process;
 use anyhow::{Context, Result, bail};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,10 +17,20 @@ const LOAD: &str = "load";
 /// The argument that makes this binary unload a module: then its name.
 const UNLOAD: &str = "unload";
 
+/// The name of a gate's module; `None` if its kernel side is part of the kernel. The host has built
+/// every module there is.
+pub fn of(gate: &str) -> Option<String> {
+    let name = format!("callgate_{gate}");
+    Path::new(&path(&name)).exists().then_some(name)
+}
+
+fn path(name: &str) -> String {
+    format!("{}/{name}.ko", guest::MODULES)
+}
+
 /// Loads the module called `name` with these parameters.
 pub fn load(name: &str, parameters: &str) -> Result<()> {
-    let path = format!("{}/{name}.ko", guest::MODULES);
-    in_a_process(&[LOAD, &path, parameters])
+    in_a_process(&[LOAD, &path(name), parameters])
 }
 
 /// Unloads the module called `name`.

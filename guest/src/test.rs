@@ -32,14 +32,15 @@ pub fn run(
         report.send(&Message::GateBegins { gate: gate.clone() })?;
         kmsg::mark(gate);
         let start = Instant::now();
-        let module = format!("callgate_{gate}");
-        let error = match modules::load(&module, "") {
+        let module = modules::of(gate);
+        let module = module.as_deref();
+        let error = match module.map_or(Ok(()), |module| modules::load(module, "")) {
             Ok(()) => {
                 for name in &names {
                     passed &= run_one(report, gate, name, cycles, &mut leaks)?;
                 }
                 kmsg::mark(gate);
-                modules::unload(&module).err()
+                module.and_then(|module| modules::unload(module).err())
             }
             Err(error) => Some(error),
         };

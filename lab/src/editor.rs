@@ -76,7 +76,8 @@ fn add_ours(project: &mut Value, repository: &Path, gates: &[Gate], bindings: &P
     dependencies.push(json!({ "crate": library, "name": "callgate_kernel" }));
     for gate in gates {
         let name = format!("callgate_{}", gate.name);
-        let root = repository.join("gates").join(&gate.name).join("module.rs");
+        let folder = repository.join("gates").join(&gate.name);
+        let root = folder.join(gate.kernel_side.file());
         crates.push(describe(
             &name,
             &root,
@@ -101,6 +102,7 @@ mod tests {
         let gates = [Gate {
             name: "ioctl".into(),
             title: String::new(),
+            kernel_side: gates::KernelSide::Module,
         }];
         add_ours(&mut project, Path::new("/r"), &gates, Path::new("/b.rs")).unwrap();
         let [.., library, gate] = &project["crates"].as_array().unwrap()[..] else {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Which gates a checkout has: the folders below `gates` with a kernel side.
+//!
+//! That is a `module.rs`; or a `builtin.rs`, which a patch in `kernel/patches` puts into the kernel
+//! itself. See [`crate::patches`].
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -12,6 +15,34 @@ pub struct Gate {
     pub name: String,
     /// What it is, as the first line of its chapter says.
     pub title: String,
+    /// Where its kernel side is.
+    pub kernel_side: KernelSide,
+}
+
+/// Where the kernel side of a gate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelSide {
+    /// In a module of its own.
+    Module,
+    /// In the kernel.
+    BuiltIn,
+}
+
+impl KernelSide {
+    /// The file with its source, in the gate's folder.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Module => "module.rs",
+            Self::BuiltIn => "builtin.rs",
+        }
+    }
+
+    /// That of the gate in `folder`, if there is one.
+    pub fn find(folder: &Path) -> Option<Self> {
+        [Self::Module, Self::BuiltIn]
+            .into_iter()
+            .find(|side| folder.join(side.file()).exists())
+    }
 }
 
 /// Finds them, and sees to it that both compilers are told of each.
@@ -20,21 +51,21 @@ pub fn find(repository: &Path) -> Result<Vec<Gate>> {
         let path = repository.join(path);
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
     };
-    let kernel_side = words(&read("Kbuild")?, "\ngates := ", "\n");
+    let modules = words(&read("Kbuild")?, "\ngates := ", "\n");
     let user_side = words(&read("gates/lib.rs")?, "\ngates! {", "}");
 
     let mut gates = Vec::new();
     for entry in std::fs::read_dir(repository.join("gates")).context("reading gates")? {
         let folder = entry?.path();
-        if !folder.join("module.rs").exists() {
+        let Some(kernel_side) = KernelSide::find(&folder) else {
             continue;
-        }
+        };
         let name = folder
             .file_name()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        if !kernel_side.contains(&name) {
+        if kernel_side == KernelSide::Module && !modules.contains(&name) {
             bail!("gates/{name} has a module.rs; name it in Kbuild, at `gates :=`");
         }
         if !user_side.contains(&name) {
@@ -46,13 +77,21 @@ pub fn find(repository: &Path) -> Result<Vec<Gate>> {
             .split_once(": ")
             .map_or("", |(_, title)| title)
             .to_owned();
-        gates.push(Gate { name, title });
+        gates.push(Gate {
+            name,
+            title,
+            kernel_side,
+        });
     }
-    for listed in kernel_side.iter().chain(&user_side) {
-        if !gates.iter().any(|gate| gate.name == *listed) {
-            bail!(
-                "Kbuild or gates/lib.rs names `{listed}`, but there is no gates/{listed}/module.rs"
-            );
+    let find = |name: &str| gates.iter().find(|gate| gate.name == name);
+    for listed in modules {
+        if find(&listed).is_none_or(|gate| gate.kernel_side != KernelSide::Module) {
+            bail!("Kbuild names `{listed}`, but there is no gates/{listed}/module.rs");
+        }
+    }
+    for listed in user_side {
+        if find(&listed).is_none() {
+            bail!("gates/lib.rs names `{listed}`, but gates/{listed} has no kernel side");
         }
     }
     gates.sort_by(|a, b| a.name.cmp(&b.name));
@@ -71,11 +110,12 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn checkout(name: &str, kernel: &str, user: &str) -> std::path::PathBuf {
+    /// What is found in a checkout with one gate, `door`, whose kernel side is in `file`, and these lists.
+    fn found(name: &str, file: &str, kernel: &str, user: &str) -> Result<Vec<Gate>> {
         let root = std::env::temp_dir().join(format!("callgate-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
         fs::create_dir_all(root.join("gates/door")).unwrap();
-        fs::write(root.join("gates/door/module.rs"), "").unwrap();
+        fs::write(root.join("gates/door").join(file), "").unwrap();
         fs::write(
             root.join("gates/door/README.md"),
             "# door: one to go through\n",
@@ -87,35 +127,55 @@ mod tests {
             format!("//\ngates! {{\n{user}\n}}\n"),
         )
         .unwrap();
-        root
-    }
-
-    fn found(name: &str, kernel: &str, user: &str) -> Result<Vec<Gate>> {
-        let root = checkout(name, kernel, user);
         let found = find(&root);
         fs::remove_dir_all(root).unwrap();
         found
     }
 
     #[test]
-    fn a_gate_in_both_lists_is_found_with_its_title() {
-        let [gate] = &found("both", "door", "door").unwrap()[..] else {
-            panic!()
-        };
-        assert_eq!(
-            (gate.name.as_str(), gate.title.as_str()),
-            ("door", "one to go through")
-        );
+    fn a_gate_in_its_lists_is_found_with_its_title() {
+        for (file, kernel, kernel_side) in [
+            ("module.rs", "door", KernelSide::Module),
+            ("builtin.rs", "", KernelSide::BuiltIn),
+        ] {
+            let gate = Gate {
+                name: "door".into(),
+                title: "one to go through".into(),
+                kernel_side,
+            };
+            assert_eq!(found("both", file, kernel, "door").unwrap(), [gate]);
+        }
     }
 
     #[test]
     fn a_forgotten_list_is_named() {
-        for (name, kernel, user, said) in [
-            ("kernel", "", "door", "name it in Kbuild"),
-            ("user", "door", "", "name it in gates/lib.rs"),
-            ("folder", "door window", "door", "no gates/window/module.rs"),
+        for (name, file, kernel, user, said) in [
+            ("kernel", "module.rs", "", "door", "name it in Kbuild"),
+            ("user", "module.rs", "door", "", "name it in gates/lib.rs"),
+            ("program", "builtin.rs", "", "", "name it in gates/lib.rs"),
+            (
+                "folder",
+                "module.rs",
+                "door window",
+                "door",
+                "no gates/window/module.rs",
+            ),
+            (
+                "side",
+                "module.rs",
+                "door",
+                "door window",
+                "gates/window has no kernel side",
+            ),
+            (
+                "built-in",
+                "builtin.rs",
+                "door",
+                "door",
+                "no gates/door/module.rs",
+            ),
         ] {
-            let error = found(name, kernel, user).unwrap_err().to_string();
+            let error = found(name, file, kernel, user).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
         }
     }

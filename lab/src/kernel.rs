@@ -8,6 +8,7 @@
 use crate::Lab;
 use crate::command::{Cmd, note, step};
 use crate::fetch::{self, Source};
+use crate::patches;
 use crate::toolchain::{self, Toolchain};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -166,7 +167,7 @@ fn describe(lab: &Lab, tools: &Tools, flavour: Flavour, source: &Source) -> Resu
         &tools.llvm.clang.to_string(),
         &tools.rustc,
         &fragments(lab, flavour)?,
-        &patches(lab)?.1,
+        &patches::find(lab)?.1,
     ] {
         key.update(part);
         key.update([0]);
@@ -201,24 +202,9 @@ fn fragments(lab: &Lab, flavour: Flavour) -> Result<String> {
     Ok(merged)
 }
 
-/// The patches that every kernel gets, in the order of their names; and what they say.
-fn patches(lab: &Lab) -> Result<(Vec<PathBuf>, String)> {
-    let directory = lab.repository.join("kernel/patches");
-    let mut paths = fs::read_dir(&directory)
-        .with_context(|| format!("reading {}", directory.display()))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<Vec<_>>>()?;
-    paths.sort();
-    let texts = paths.iter().map(fs::read_to_string);
-    let text = texts
-        .collect::<std::io::Result<String>>()
-        .context("reading the kernel patches")?;
-    Ok((paths, text))
-}
-
 /// The unpacked source with our patches in it. The caller holds the lock under which kernels are built.
 fn patched(lab: &Lab, source: &Source) -> Result<PathBuf> {
-    let (paths, text) = patches(lab)?;
+    let (paths, text) = patches::find(lab)?;
     let tree = fetch::unpacked(&lab.cache, source);
     let record = tree.join(".callgate-patches");
     if fs::read_to_string(&record).is_ok_and(|old| old == text) {
@@ -228,12 +214,7 @@ fn patched(lab: &Lab, source: &Source) -> Result<PathBuf> {
     fetch::discard(&lab.cache, source)?;
     fetch::unpack(&lab.cache, source)?;
     for path in paths {
-        Cmd::new("patch")
-            .args(["--strip=1", "--batch", "--forward", "--directory"])
-            .arg(&tree)
-            .arg("--input")
-            .arg(&path)
-            .run()
+        patches::apply(&path, &tree)
             .with_context(|| format!("applying {} to {}", path.display(), source.origin))?;
     }
     fs::write(&record, text)?;

@@ -18,6 +18,7 @@ pub mod gates;
 pub mod initramfs;
 pub mod kernel;
 pub mod modules;
+pub mod patches;
 pub mod run;
 pub mod splat;
 pub mod toolchain;
