@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Which gates a checkout has: the folders below `gates` with a kernel side.
+//! Which gates a checkout has: the folders below `gates` with a kernel side, in the order of
+//! `gates/lib.rs`.
 //!
 //! That is a `module.rs`; or a `builtin.rs`, which a patch in `kernel/patches` puts into the kernel
 //! itself. See [`crate::patches`].
@@ -89,12 +90,12 @@ pub fn find(repository: &Path) -> Result<Vec<Gate>> {
             bail!("Kbuild names `{listed}`, but there is no gates/{listed}/module.rs");
         }
     }
-    for listed in user_side {
-        if find(&listed).is_none() {
+    for listed in &user_side {
+        if find(listed).is_none() {
             bail!("gates/lib.rs names `{listed}`, but gates/{listed} has no kernel side");
         }
     }
-    gates.sort_by(|a, b| a.name.cmp(&b.name));
+    gates.sort_by_key(|gate| user_side.iter().position(|name| *name == gate.name));
     Ok(gates)
 }
 

@@ -13,6 +13,7 @@ const DIRECTORY: u32 = 0o040_755;
 const EXECUTABLE: u32 = 0o100_755;
 const PLAIN: u32 = 0o100_644;
 const CONSOLE: u32 = 0o020_600;
+const LINK: u32 = 0o120_777;
 
 /// What goes into the archive.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +57,14 @@ impl Initramfs {
     pub fn bytes(mut self, path: &str, bytes: Vec<u8>) -> Self {
         self.files
             .push((path.into(), PLAIN, Contents::Bytes(bytes)));
+        self
+    }
+
+    /// Adds a symbolic link.
+    #[must_use]
+    pub fn link(mut self, path: &str, to: &Path) -> Self {
+        let to = to.as_os_str().as_encoded_bytes().to_vec();
+        self.files.push((path.into(), LINK, Contents::Bytes(to)));
         self
     }
 

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Changes whenever the steps in this file change what they make of the same inputs.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// The two kernels that everything is proven on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -306,7 +306,7 @@ fn dropped<'a>(wanted: &'a str, config: &str) -> Vec<&'a str> {
     wanted.lines().filter(|line| !holds(line)).collect()
 }
 
-/// Takes from a built tree what boots and module builds need: some 150 MB of its 2 GB.
+/// Takes from a built tree what boots, module builds and tests need: some 150 MB of its 2 GB.
 ///
 /// The kernel's own script for that, the one that its Debian and RPM packages are made with, leaves
 /// out what modules in Rust need; that is added.
@@ -335,7 +335,9 @@ fn prune(source: &Path, objects: &Path, into: &Path, make: Cmd) -> Result<()> {
     ] {
         fs::copy(source.join("rust").join(file), tree.join("rust").join(file))?;
     }
-    Ok(())
+    // The kernel's own client of netlink specifications.
+    let ynl = "tools/net/ynl/pyynl";
+    copy_matching(&source.join(ynl), &tree.join(ynl), &["py"])
 }
 
 /// Copies the files below `from` that end in one of `extensions`.

@@ -115,7 +115,7 @@ impl Prepared {
         let (kernel, modules) = self
             .kernel(flavour)
             .context("that kernel was not prepared")?;
-        let initramfs = self.initramfs(modules, plan)?;
+        let initramfs = self.initramfs(kernel, modules, plan)?;
         let machine = Machine {
             image: kernel.image(),
             accel: self.choice.accel,
@@ -154,14 +154,18 @@ impl Prepared {
         found.map(|(kernel, modules)| (kernel, modules))
     }
 
-    fn initramfs(&self, modules: &PathBuf, plan: &Plan) -> Result<Initramfs> {
+    fn initramfs(&self, kernel: &Kernel, modules: &PathBuf, plan: &Plan) -> Result<Initramfs> {
         let mut initramfs = Initramfs::default()
             .directory(guest::BINARIES)
             .directory(guest::MODULES)
             .executable("/init", &self.userspace.init)
             .executable(guest::PROGRAMS, &self.userspace.programs)
             .executable(guest::TESTS, &self.userspace.tests)
-            .bytes(guest::PLAN, serde_json::to_vec(plan)?);
+            .bytes(guest::PLAN, serde_json::to_vec(plan)?)
+            .link(
+                &format!("{}/build", guest::MODULES),
+                &kernel.build_tree(),
+            );
         for entry in std::fs::read_dir(modules).context("reading the built modules")? {
             let path = entry?.path();
             if path.extension().is_some_and(|end| end == "ko") {
