@@ -2,7 +2,8 @@
 
 //! The user side of every gate: its program, and the tests that prove both sides.
 //!
-//! A gate is a folder; the list at the end of this file is the one place that names them all.
+//! A gate is a folder; the list at the end of this file is the one place that names them all, in the
+//! order in which the HOWTO has them.
 
 #![deny(unsafe_code)]
 
@@ -34,14 +35,14 @@ macro_rules! gates {
 }
 
 gates! {
-    bus
-    chardev
-    configfs
-    debugfs
-    ioctl
-    parameter
     procfs
     seq_file
-    sysctl
+    parameter
     sysfs
+    bus
+    configfs
+    debugfs
+    sysctl
+    chardev
+    ioctl
 }

@@ -8,12 +8,17 @@
  */
 
 #include <linux/fs.h>
+#include <linux/ipv6.h>
 #include <linux/namei.h>
+#include <linux/netdevice.h>
 #include <linux/poll.h>
 #include <linux/proc_fs.h>
+#include <net/ip.h>
+#include <net/sock.h>
 
 #include "helpers/net_namespace.h"
 
+const __poll_t RUST_CONST_HELPER_EPOLLERR = EPOLLERR;
 const __poll_t RUST_CONST_HELPER_EPOLLHUP = EPOLLHUP;
 const __poll_t RUST_CONST_HELPER_EPOLLIN = EPOLLIN;
 const __poll_t RUST_CONST_HELPER_EPOLLRDNORM = EPOLLRDNORM;
@@ -22,5 +27,8 @@ const __poll_t RUST_CONST_HELPER_EPOLLWRNORM = EPOLLWRNORM;
 
 const int RUST_CONST_HELPER_IOCB_APPEND = IOCB_APPEND;
 const int RUST_CONST_HELPER_IOCB_NOWAIT = IOCB_NOWAIT;
+
+const int RUST_CONST_HELPER_NET_RX_SUCCESS = NET_RX_SUCCESS;
+const int RUST_CONST_HELPER_NET_RX_DROP = NET_RX_DROP;
 
 const fmode_t RUST_CONST_HELPER_FMODE_ATOMIC_POS = FMODE_ATOMIC_POS;

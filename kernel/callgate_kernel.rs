@@ -23,6 +23,12 @@
 //! - [`mod@seq_file`]: a list of the kernel's state, record by record.
 //! - [`ioctl`]: typed access to the argument of an ioctl command.
 //!
+//! Sockets:
+//!
+//!
+//! What the kernel begins:
+//!
+//!
 //! And what they need:
 //!
 //! - [`module`]: what keeps a module's memory.

@@ -116,6 +116,29 @@ fn waiting_machine() -> (Child, i32) {
     }
 }
 
+/// Starts the demo of a gate that is reached from another machine, and waits until both machines are up;
+/// gives the other one, too.
+fn joined_machines() -> (Child, i32) {
+    let mut child = callgate(&["demo", "udp"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    loop {
+        if let [one, other] = qemus()[..] {
+            // They are started in this order.
+            return (child, one.max(other));
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        assert!(
+            start.elapsed() < Duration::from_mins(2),
+            "the machines did not come up"
+        );
+        sleep(Duration::from_millis(1));
+    }
+}
+
 /// Waits for the end of a child, for so long at most; gives its exit status and stderr.
 fn end(mut child: Child) -> (std::process::ExitStatus, String) {
     let start = Instant::now();
@@ -123,7 +146,7 @@ fn end(mut child: Child) -> (std::process::ExitStatus, String) {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if start.elapsed() > Duration::from_secs(30) {
+        if start.elapsed() > Duration::from_secs(90) {
             let _ = child.kill();
             panic!("callgate did not end");
         }
@@ -287,6 +310,30 @@ fn ctrl_c_ends_the_vm() {
     let (status, stderr) = end(child);
     assert_eq!(status.code(), Some(130), "{stderr}");
     assert!(stderr.contains("interrupted"), "{stderr}");
+    no_qemu_within_seconds();
+    assert_eq!(temporary(), before);
+}
+
+#[test]
+fn the_death_of_the_other_machine_is_a_failure() {
+    let _alone = alone();
+    let (child, other) = joined_machines();
+    signal("KILL", other);
+    let (status, stderr) = end(child);
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("the other machine: "), "{stderr}");
+    assert!(stderr.contains("signal: 9"), "{stderr}");
+    no_qemu_within_seconds();
+}
+
+#[test]
+fn ctrl_c_ends_both_machines() {
+    let _alone = alone();
+    let before = temporary();
+    let (child, _) = joined_machines();
+    signal("INT", i32::try_from(child.id()).unwrap());
+    let (status, stderr) = end(child);
+    assert_eq!(status.code(), Some(130), "{stderr}");
     no_qemu_within_seconds();
     assert_eq!(temporary(), before);
 }

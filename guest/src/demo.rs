@@ -7,6 +7,7 @@ use crate::report::Report;
 use crate::{modules, process};
 use anyhow::{Context, Result};
 use callgate::kmsg::{Log, Origin, Record};
+use callgate::testing::elsewhere;
 use guest::{Direction, Message};
 use std::fs::File;
 use std::process::Command;
@@ -47,7 +48,10 @@ fn show(gate: &str) -> Result<()> {
         modules::load(module, "")?;
     }
     let mut program = Command::new(guest::PROGRAMS);
-    program.arg(gate).env("CALLGATE_TRACE", kmsg::PATH);
+    program
+        .arg(gate)
+        .env("CALLGATE_TRACE", kmsg::PATH)
+        .env(elsewhere::PERMISSION, "");
     let log = File::options()
         .write(true)
         .open(kmsg::PATH)

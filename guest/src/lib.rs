@@ -3,8 +3,9 @@
 //! What the host and PID 1 inside the VM say to each other.
 //!
 //! The host puts one [`Plan`] into the initramfs, at [`PLAN`]. The guest answers with one JSON
-//! [`Message`] a line on the virtio-serial port called [`PORT`]; the last one is the verdict. What
-//! the kernel has to say does not come this way: the host reads the kernel's console itself, so
+//! [`Message`] a line on the virtio-serial port called [`PORT`]; the last one is the verdict. The host
+//! says nothing there, except to a machine that would wait for ever: that it is [over](OVER). What the
+//! kernel has to say does not come this way: the host reads the kernel's console itself, so
 //! that it hears of a crash that leaves nobody to report it.
 
 #![forbid(unsafe_code)]
@@ -13,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 /// Name of the virtio-serial port the guest reports on.
 pub const PORT: &str = "org.callgate.0";
+
+/// What the host says to the other machine when the first one has ended.
+pub const OVER: &str = "over\n";
 
 /// Where the plan is in the initramfs.
 pub const PLAN: &str = "/plan.json";
@@ -56,6 +60,9 @@ pub enum Plan {
         /// How often a test that unloads its module does so, in each situation.
         cycles: Option<u8>,
     },
+    /// Be the other machine, which another one reaches by a wire: run gates' programs when that one asks,
+    /// until the host says that it is over.
+    Elsewhere,
     /// An interactive shell on the host's tools.
     Shell {
         /// Rows and columns of the host's terminal.
@@ -66,6 +73,15 @@ pub enum Plan {
 }
 
 impl Plan {
+    /// The gates that have a turn in it.
+    #[must_use]
+    pub fn gates(&self) -> &[String] {
+        match self {
+            Self::Demo { gates } | Self::Test { gates, .. } => gates,
+            _ => &[],
+        }
+    }
+
     /// Whether it is carried out with the host's root as the guest's own: for the tools in it.
     #[must_use]
     pub fn needs_host_root(&self) -> bool {

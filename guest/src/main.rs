@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod elsewhere;
 mod fault;
 mod kmsg;
 mod leaks;
@@ -60,6 +61,7 @@ fn carry_out() -> Result<()> {
             filter,
             cycles,
         } => test::run(&mut report, &gates, filter.as_deref(), cycles)?,
+        Plan::Elsewhere => elsewhere::run(&report)?,
         Plan::Shell { window } => shell::run(window)?,
         Plan::Fault(fault) => return fault::run(&mut report, fault),
     };

@@ -41,7 +41,7 @@ pub fn unload(name: &str) -> Result<()> {
 fn in_a_process(arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(crate::SELF);
     command.args(arguments);
-    match process::run(command, None, LIMIT)?.failure() {
+    match process::run_beside_others(command, None, LIMIT)?.failure() {
         None => Ok(()),
         Some(failure) => bail!("{}", failure.trim_end()),
     }

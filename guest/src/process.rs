@@ -58,9 +58,22 @@ fn kill_all() -> Result<()> {
     anyhow::bail!("a process was killed and does not die: the kernel holds it in a call")
 }
 
-/// Runs `command` to its end, or for `limit` at most. With `stdout` given, standard output goes
-/// there; all other output is collected.
-pub fn run(mut command: Command, stdout: Option<File>, limit: Duration) -> Result<Ended> {
+/// Runs `command` to its end, or for `limit` at most, and ends whatever else there is then. With
+/// `stdout` given, standard output goes there; all other output is collected.
+pub fn run(command: Command, stdout: Option<File>, limit: Duration) -> Result<Ended> {
+    let what = command.get_program().display().to_string();
+    let ended = run_beside_others(command, stdout, limit)?;
+    kill_all().with_context(|| format!("after {what}"))?;
+    Ok(ended)
+}
+
+/// Like [`run`], but leaves alone what else there is: who loads a module may have the kernel start a
+/// program, which is not his child and goes on.
+pub fn run_beside_others(
+    mut command: Command,
+    stdout: Option<File>,
+    limit: Duration,
+) -> Result<Ended> {
     // A file, not a pipe: a child that outlives its parent cannot keep us waiting for its end.
     let path = format!("/tmp/output-{}", std::process::id());
     let mut output = File::options()
@@ -94,8 +107,6 @@ pub fn run(mut command: Command, stdout: Option<File>, limit: Duration) -> Resul
         pause = (pause * 2).min(Duration::from_millis(10));
     };
     let took = start.elapsed();
-
-    kill_all().with_context(|| format!("after {}", command.get_program().display()))?;
 
     let mut text = Vec::new();
     output.rewind()?;

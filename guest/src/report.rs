@@ -6,8 +6,9 @@ use anyhow::{Context, Result};
 use guest::Message;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
 
-/// The virtio-serial port that the host listens on.
+/// The virtio-serial port that the host listens on. It can be read when the host has something to say.
 pub struct Report(File);
 
 impl Report {
@@ -18,7 +19,7 @@ impl Report {
             let name = std::fs::read_to_string(entry.path().join("name")).unwrap_or_default();
             if name.trim() == guest::PORT {
                 let node = std::path::Path::new("/dev").join(entry.file_name());
-                let port = OpenOptions::new().write(true).open(&node);
+                let port = OpenOptions::new().read(true).write(true).open(&node);
                 return Ok(Self(
                     port.with_context(|| format!("opening {}", node.display()))?,
                 ));
@@ -37,5 +38,11 @@ impl Report {
     /// Sends bytes that need not be a message.
     pub fn send_raw(&mut self, bytes: &[u8]) -> Result<()> {
         self.0.write_all(bytes).context("reporting to the host")
+    }
+}
+
+impl AsFd for Report {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

@@ -6,7 +6,7 @@ use crate::leaks::Leaks;
 use crate::report::Report;
 use crate::{kmsg, modules, process};
 use anyhow::Result;
-use callgate::testing::{tools, unload};
+use callgate::testing::{elsewhere, tools, unload};
 use guest::Message;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -69,6 +69,7 @@ fn run_one(
     let mut test = Command::new(guest::TESTS);
     test.args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(tools::PERMISSION, "")
+        .env(elsewhere::PERMISSION, "")
         .envs(cycles.map(|cycles| (unload::CYCLES, cycles.to_string())));
     let ended = process::run(test, None, LIMIT)?;
     leaks.allocated_by(ended.pid, &format!("{gate}::{short}"));

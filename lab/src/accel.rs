@@ -5,11 +5,12 @@
 //! That `/dev/kvm` can be opened says little: on some hosts it is there and no guest ever starts.
 //! So KVM is used only after a probe boot under it has reached PID 1.
 
+use crate::Lab;
 use crate::cache::Cache;
 use crate::command::step;
 use crate::initramfs::Initramfs;
-use crate::vm::Machine;
-use crate::{Lab, verdict::Outcome};
+use crate::verdict::{End, Judge, Outcome};
+use crate::vm::{self, Machine};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -112,8 +113,12 @@ pub fn choose(lab: &Lab, image: &Path, init: &Path) -> Result<Choice> {
 }
 
 fn probe(image: &Path, init: &Path) -> Result<bool> {
+    let plan = serde_json::to_vec(&guest::Plan::Probe)?;
     let machine = Machine {
         image: image.into(),
+        initramfs: Initramfs::default()
+            .executable("/init", init)
+            .bytes(guest::PLAN, plan),
         accel: Accel::Kvm,
         interactive: false,
         host_root: false,
@@ -122,12 +127,9 @@ fn probe(image: &Path, init: &Path) -> Result<bool> {
         silence: PROBE,
         limit: PROBE,
     };
-    let plan = serde_json::to_vec(&guest::Plan::Probe)?;
-    let initramfs = Initramfs::default()
-        .executable("/init", init)
-        .bytes(guest::PLAN, plan);
-    let (judge, end) = machine.run(&initramfs, |_| ())?;
-    Ok(judge.outcome(&end) == Outcome::Passed)
+    let ended = vm::run(&[machine], |_| ())?;
+    let passed = |(judge, end): &(Judge, End)| judge.outcome(end) == Outcome::Passed;
+    Ok(ended.iter().all(passed))
 }
 
 /// The host as far as KVM depends on it.

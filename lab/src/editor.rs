@@ -103,6 +103,7 @@ mod tests {
             name: "ioctl".into(),
             title: String::new(),
             kernel_side: gates::KernelSide::Module,
+            elsewhere: false,
         }];
         add_ours(&mut project, Path::new("/r"), &gates, Path::new("/b.rs")).unwrap();
         let [.., library, gate] = &project["crates"].as_array().unwrap()[..] else {

@@ -5,6 +5,9 @@
 //!
 //! That is a `module.rs`; or a `builtin.rs`, which a patch in `kernel/patches` puts into the kernel
 //! itself. See [`crate::patches`].
+//!
+//! A gate that can be reached from another machine has an `elsewhere.rs` as well, with what its program does
+//! there. It gets a second machine, beside the one that its turn is on.
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -18,6 +21,8 @@ pub struct Gate {
     pub title: String,
     /// Where its kernel side is.
     pub kernel_side: KernelSide,
+    /// Whether its program runs on another machine as well.
+    pub elsewhere: bool,
 }
 
 /// Where the kernel side of a gate is.
@@ -82,6 +87,7 @@ pub fn find(repository: &Path) -> Result<Vec<Gate>> {
             name,
             title,
             kernel_side,
+            elsewhere: folder.join("elsewhere.rs").exists(),
         });
     }
     let find = |name: &str| gates.iter().find(|gate| gate.name == name);
@@ -110,9 +116,10 @@ fn words(text: &str, start: &str, end: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::PathBuf;
 
-    /// What is found in a checkout with one gate, `door`, whose kernel side is in `file`, and these lists.
-    fn found(name: &str, file: &str, kernel: &str, user: &str) -> Result<Vec<Gate>> {
+    /// A checkout with one gate, `door`, whose kernel side is in `file`, and these lists.
+    fn checkout(name: &str, file: &str, kernel: &str, user: &str) -> PathBuf {
         let root = std::env::temp_dir().join(format!("callgate-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
         fs::create_dir_all(root.join("gates/door")).unwrap();
@@ -128,6 +135,12 @@ mod tests {
             format!("//\ngates! {{\n{user}\n}}\n"),
         )
         .unwrap();
+        root
+    }
+
+    /// What is found in it.
+    fn found(name: &str, file: &str, kernel: &str, user: &str) -> Result<Vec<Gate>> {
+        let root = checkout(name, file, kernel, user);
         let found = find(&root);
         fs::remove_dir_all(root).unwrap();
         found
@@ -143,9 +156,23 @@ mod tests {
                 name: "door".into(),
                 title: "one to go through".into(),
                 kernel_side,
+                elsewhere: false,
             };
             assert_eq!(found("both", file, kernel, "door").unwrap(), [gate]);
         }
+    }
+
+    #[test]
+    fn a_gate_that_is_reached_from_another_machine_says_so_by_a_file() {
+        let elsewhere = |name, file| {
+            let root = checkout(name, "module.rs", "door", "door");
+            fs::write(root.join("gates/door").join(file), "").unwrap();
+            let found = find(&root);
+            fs::remove_dir_all(root).unwrap();
+            found.unwrap()[0].elsewhere
+        };
+        assert!(elsewhere("reached", "elsewhere.rs"));
+        assert!(!elsewhere("not-reached", "program.rs"));
     }
 
     #[test]

@@ -7,9 +7,9 @@ use crate::initramfs::Initramfs;
 use crate::kernel::{self, Flavour, Kernel, Tools};
 use crate::splat::Splat;
 use crate::userspace::{self, Userspace};
-use crate::verdict::Outcome;
-use crate::vm::{Machine, Terminal};
-use crate::{Lab, editor, modules};
+use crate::verdict::{self, Outcome};
+use crate::vm::{self, Machine, Terminal};
+use crate::{Lab, editor, gates, modules};
 use anyhow::{Context, Result};
 use guest::{Message, Plan};
 use std::path::PathBuf;
@@ -23,6 +23,8 @@ pub struct Prepared {
     kernels: Vec<(Kernel, PathBuf)>,
     userspace: Userspace,
     choice: Choice,
+    /// The gates whose program runs on another machine as well.
+    elsewhere: Vec<String>,
 }
 
 /// Builds what is missing for runs on kernels of these flavours.
@@ -38,11 +40,16 @@ pub fn prepare(lab: &Lab, flavours: &[Flavour]) -> Result<Prepared> {
         .collect::<Result<Vec<_>>>()?;
     let (first, _) = kernels.first().context("no kernel was asked for")?;
     let choice = accel::choose(lab, &first.image(), &userspace.init)?;
+    let elsewhere = gates::find(&lab.repository)?
+        .into_iter()
+        .filter_map(|gate| gate.elsewhere.then_some(gate.name))
+        .collect();
     Ok(Prepared {
         tools,
         kernels,
         userspace,
         choice,
+        elsewhere,
     })
 }
 
@@ -89,7 +96,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             silence: Duration::from_mins(2),
-            total: Duration::from_mins(40),
+            total: Duration::from_hours(1),
         }
     }
 }
@@ -103,7 +110,9 @@ impl Prepared {
         format!("Linux {version} {flavour} · 2 CPUs · {}", self.choice)
     }
 
-    /// Boots the kernel of this flavour with this plan, telling `listener` all that the guest says.
+    /// Boots the kernel of this flavour with this plan, telling `listener` all that the guest says. If a
+    /// gate in the plan can be reached from another machine, there is one, and all that goes wrong there
+    /// goes wrong with this boot.
     pub fn boot(
         &self,
         flavour: Flavour,
@@ -118,6 +127,7 @@ impl Prepared {
         let initramfs = self.initramfs(kernel, modules, plan)?;
         let machine = Machine {
             image: kernel.image(),
+            initramfs,
             accel: self.choice.accel,
             interactive,
             host_root: plan.needs_host_root(),
@@ -129,19 +139,32 @@ impl Prepared {
                 limits.total
             },
         };
+        let mut machines = vec![machine];
+        let reached = |gate| self.elsewhere.contains(gate);
+        if plan.gates().iter().any(reached) {
+            machines.push(Machine {
+                initramfs: self.initramfs(kernel, modules, &Plan::Elsewhere)?,
+                host_root: false,
+                // It waits to be asked.
+                silence: Duration::MAX,
+                ..machines[0].clone()
+            });
+        }
         let _terminal = interactive.then(Terminal::keep);
         let start = Instant::now();
         let mut booted_in = None;
-        let (judge, end) = machine.run(&initramfs, |message| {
+        let ended = vm::run(&machines, |message| {
             if matches!(message, Message::Hello { .. }) {
                 booted_in = Some(start.elapsed());
             }
             listener(message);
         })?;
+        let took = start.elapsed();
+        let (outcome, splats) = verdict::of_all(&ended);
         Ok(Boot {
-            outcome: judge.outcome(&end),
-            splats: judge.splats().cloned().collect(),
-            took: start.elapsed(),
+            outcome,
+            splats,
+            took,
             booted_in,
         })
     }
@@ -162,10 +185,7 @@ impl Prepared {
             .executable(guest::PROGRAMS, &self.userspace.programs)
             .executable(guest::TESTS, &self.userspace.tests)
             .bytes(guest::PLAN, serde_json::to_vec(plan)?)
-            .link(
-                &format!("{}/build", guest::MODULES),
-                &kernel.build_tree(),
-            );
+            .link(&format!("{}/build", guest::MODULES), &kernel.build_tree());
         for entry in std::fs::read_dir(modules).context("reading the built modules")? {
             let path = entry?.path();
             if path.extension().is_some_and(|end| end == "ko") {

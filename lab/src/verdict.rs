@@ -45,6 +45,15 @@ impl Outcome {
         }
     }
 
+    /// The same, with its reason, if it has one in words, put otherwise.
+    fn because(self, put: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Outcome::Failed(why) => Outcome::Failed(put(&why)),
+            Outcome::TimedOut(why) => Outcome::TimedOut(put(&why)),
+            other => other,
+        }
+    }
+
     /// The worse of two.
     #[must_use]
     pub fn worse(self, other: Self) -> Self {
@@ -179,6 +188,28 @@ impl Judge {
     }
 }
 
+/// What came of a boot of these machines, the first of which is the one that it was about; and everything
+/// that their kernels complained of.
+pub fn of_all(machines: &[(Judge, End)]) -> (Outcome, Vec<Splat>) {
+    let mut outcome = Outcome::Passed;
+    let mut splats = Vec::new();
+    // If both fail, the first may do so because the other does, whose reason is the better one then.
+    for (index, (judge, end)) in machines.iter().enumerate().rev() {
+        let machine = if index == 0 {
+            ""
+        } else {
+            "the other machine: "
+        };
+        let named = |what: &str| format!("{machine}{what}");
+        outcome = outcome.worse(judge.outcome(end).because(named));
+        splats.extend(judge.splats().map(|splat| Splat {
+            during: named(&splat.during),
+            ..splat.clone()
+        }));
+    }
+    (outcome, splats)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +288,55 @@ mod tests {
         assert_eq!(judge.outcome(&off()), Outcome::Complained);
         judge.console_line("[    1.0] Kernel panic - not syncing: y");
         assert_eq!(judge.outcome(&off()), Outcome::Panicked);
+    }
+
+    /// A machine of which this was heard, and its end.
+    fn machine(console: &[&str], report: &[&str], end: End) -> (Judge, End) {
+        let mut judge = Judge::default();
+        for line in console {
+            judge.console_line(line);
+        }
+        for line in report {
+            judge.report_line(line, true);
+        }
+        (judge, end)
+    }
+
+    #[test]
+    fn what_goes_wrong_on_the_other_machine_goes_wrong() {
+        let good = || machine(&[], &[GOOD], off());
+        let killed = || End::Exited(ExitStatus::from_raw(9));
+        assert_eq!(of_all(&[good(), good()]).0, Outcome::Passed);
+        assert!(
+            failed(&of_all(&[good(), machine(&[], &[], off())]).0).contains("without a verdict")
+        );
+        let (outcome, _) = of_all(&[good(), machine(&[], &[GOOD], killed())]);
+        assert!(failed(&outcome).starts_with("the other machine: the VM itself"));
+
+        let splat = &["[    1.0] callgate-mark: door", "[    1.1] BUG: x"];
+        let (outcome, splats) = of_all(&[good(), machine(splat, &[GOOD], off())]);
+        assert_eq!(outcome, Outcome::Complained);
+        assert_eq!(splats[0].during, "the other machine: door");
+        let panic = &["[    1.0] Kernel panic - not syncing: y"];
+        let (outcome, _) = of_all(&[good(), machine(panic, &[], off())]);
+        assert_eq!(outcome, Outcome::Panicked);
+        let late = End::Killed("it did not turn itself off".into());
+        let (outcome, _) = of_all(&[good(), machine(&[], &[GOOD], late)]);
+        let why = "the other machine: it did not turn itself off, during boot";
+        assert_eq!(outcome, Outcome::TimedOut(why.into()));
+    }
+
+    #[test]
+    fn the_other_machines_reason_is_the_better_one_and_the_worse_outcome_counts() {
+        let bad = |what: &str| {
+            let test =
+                format!(r#"{{"test":{{"gate":"g","name":"{what}","failure":"x","millis":1}}}}"#);
+            machine(&[], &[&test, GOOD], off())
+        };
+        let (outcome, _) = of_all(&[bad("one"), bad("other")]);
+        assert_eq!(failed(&outcome), "the other machine: g::other");
+        let (outcome, _) = of_all(&[machine(&["[ 1.0] BUG: x"], &[GOOD], off()), bad("other")]);
+        assert_eq!(outcome, Outcome::Complained);
     }
 
     #[test]

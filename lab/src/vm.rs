@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! One boot in QEMU: the machine, and the two lines on which we hear from it.
+//! One boot in QEMU: the machine, and the two lines on which we hear from it; or two machines, with a
+//! wire between them.
 //!
-//! Nothing of it touches a disk: the initramfs is a memfd and the lines are socket pairs, all
-//! inherited by QEMU. So nothing is left behind, however this ends. setpriv(1) has the kernel end
-//! QEMU when we die.
+//! Nothing of it touches a disk: the initramfs is a memfd, the lines and the wire are socket pairs, all
+//! inherited by QEMU. So nothing is left behind, however this ends, no port of the host's is taken, and
+//! the wire leads nowhere else. setpriv(1) has the kernel end QEMU when we die.
 
 use crate::accel::Accel;
 use crate::command::{check_interrupted, note, quote, verbose, watch_signals};
@@ -13,7 +14,7 @@ use crate::verdict::{End, Judge};
 use anyhow::{Context, Result};
 use guest::Message;
 use rustix::io::{FdFlags, fcntl_setfd};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -31,7 +32,7 @@ const KERNEL_COMMAND_LINE: &str =
 /// How often waits look whether they shall go on.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long QEMU may take to end once the guest has delivered its verdict.
+/// How long QEMU may take to end once the guest has delivered its verdict, or was told that it is over.
 const POWER_OFF: Duration = Duration::from_secs(30);
 
 /// What to boot.
@@ -39,6 +40,8 @@ const POWER_OFF: Duration = Duration::from_secs(30);
 pub struct Machine {
     /// The kernel's image.
     pub image: PathBuf,
+    /// All that is there besides.
+    pub initramfs: Initramfs,
     /// How the CPU is run.
     pub accel: Accel,
     /// The host's terminal becomes the guest's second console.
@@ -64,79 +67,185 @@ enum Heard {
     Closed,
 }
 
-impl Machine {
-    /// Boots the machine with this initramfs and stays with it to its end, telling `listener` each
-    /// message of the guest's. The judge has heard everything.
-    pub fn run(
-        &self,
-        initramfs: &Initramfs,
-        mut listener: impl FnMut(&Message),
-    ) -> Result<(Judge, End)> {
-        let (console, console_theirs) = UnixStream::pair()?;
-        let (report, report_theirs) = UnixStream::pair()?;
-        let image = initramfs.to_memfd()?;
-        watch_signals()?;
-        let mut qemu = self.start([image, console_theirs.into(), report_theirs.into()])?;
+/// Boots the machine and stays with it to its end, telling `listener` each message of the guest's. The
+/// judge has heard everything.
+///
+/// If there are two, a wire joins them, and the second is there for the first: when that has ended, it is
+/// told so, and has to end as well. `listener` hears nothing of it.
+pub fn run(machines: &[Machine], mut listener: impl FnMut(&Message)) -> Result<Vec<(Judge, End)>> {
+    watch_signals()?;
+    let mut wire = Vec::new();
+    if let [_, _] = machines {
+        wire.extend(<[_; 2]>::from(UnixStream::pair()?));
+    }
+    let mut ends = wire.into_iter();
+    let (sender, heard) = mpsc::channel();
+    let mut running = Vec::new();
+    for (index, machine) in machines.iter().enumerate() {
+        running.push(machine.start(index, ends.next(), &sender)?);
+    }
+    drop(sender);
 
-        let (sender, heard) = mpsc::channel();
-        listen(console, sender.clone(), |line, _| Heard::Console(line));
-        listen(report, sender, |line, complete| Heard::Report {
-            line,
-            complete,
-        });
-
-        let start = Instant::now();
-        let mut judge = Judge::default();
-        let mut last_heard = Instant::now();
-        let mut verdict_at = None;
-        let mut open = 2;
-        while open > 0 {
-            check_interrupted()?;
-            let too_late = if last_heard.elapsed() > self.silence {
-                Some(format!(
-                    "nothing was heard for {} s",
-                    self.silence.as_secs()
-                ))
-            } else if start.elapsed() > self.limit {
-                Some(format!("it was not done after {} s", self.limit.as_secs()))
-            } else if verdict_at.is_some_and(|at: Instant| at.elapsed() > POWER_OFF) {
-                Some("it did not turn itself off".into())
-            } else {
-                None
-            };
-            if let Some(why) = too_late {
-                qemu.end();
-                return Ok((judge, End::Killed(why)));
+    while running.iter().any(|machine| machine.end.is_none()) {
+        check_interrupted()?;
+        match heard.recv_timeout(TICK) {
+            Ok((index, heard)) => {
+                let message = running[index].hear(heard);
+                if let Some(message) = message.filter(|_| index == 0) {
+                    listener(&message);
+                }
             }
-            match heard.recv_timeout(TICK) {
-                Ok(Heard::Console(line)) => {
-                    last_heard = Instant::now();
-                    if verbose() {
-                        note(line.trim_end());
-                    }
-                    judge.console_line(&line);
+            Err(RecvTimeoutError::Timeout) => {}
+            // All that is left for QEMU to do is to end.
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK / 10),
+        }
+        for machine in &mut running {
+            machine.look()?;
+        }
+        if let [first, others @ ..] = &mut running[..]
+            && first.end.is_some()
+        {
+            others.iter_mut().for_each(Running::over);
+        }
+    }
+    let ended = running
+        .into_iter()
+        .filter_map(|machine| Some((machine.judge, machine.end?)));
+    Ok(ended.collect())
+}
+
+/// A machine that was started.
+struct Running<'a> {
+    machine: &'a Machine,
+    index: usize,
+    qemu: Qemu,
+    /// The line of the guest's report, on which it can also be told something.
+    report: UnixStream,
+    /// How many of its lines QEMU has not closed.
+    open: usize,
+    judge: Judge,
+    started: Instant,
+    last_heard: Instant,
+    /// From when on it has nothing more to do but to turn itself off.
+    done: Option<Instant>,
+    end: Option<End>,
+}
+
+impl Running<'_> {
+    fn hear(&mut self, heard: Heard) -> Option<Message> {
+        self.last_heard = Instant::now();
+        match heard {
+            Heard::Console(line) => {
+                if verbose() {
+                    let name = ["", "the other machine: "][self.index];
+                    note(&format!("{name}{}", line.trim_end()));
                 }
-                Ok(Heard::Report { line, complete }) => {
-                    last_heard = Instant::now();
-                    if let Some(message) = judge.report_line(line.trim_end(), complete) {
-                        listener(&message);
-                    }
-                    if judge.has_verdict() {
-                        verdict_at.get_or_insert_with(Instant::now);
-                    }
+                self.judge.console_line(&line);
+                None
+            }
+            Heard::Report { line, complete } => {
+                let message = self.judge.report_line(line.trim_end(), complete);
+                if self.judge.has_verdict() {
+                    self.done.get_or_insert_with(Instant::now);
                 }
-                Ok(Heard::Closed) => open -= 1,
-                Err(RecvTimeoutError::Timeout) if self.interactive => last_heard = Instant::now(),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+                message
+            }
+            Heard::Closed => {
+                self.open -= 1;
+                None
             }
         }
-        let status = qemu.0.wait().context("waiting for QEMU")?;
-        Ok((judge, End::Exited(status)))
     }
 
-    fn start(&self, [image, console, report]: [OwnedFd; 3]) -> Result<Qemu> {
-        for fd in [&image, &console, &report] {
+    /// Sees whether it has ended, and ends it if it should have.
+    fn look(&mut self) -> Result<()> {
+        let &Machine {
+            interactive,
+            silence,
+            limit,
+            ..
+        } = self.machine;
+        if self.end.is_some() {
+            return Ok(());
+        }
+        if self.open == 0
+            && let Some(status) = self.qemu.0.try_wait().context("waiting for QEMU")?
+        {
+            self.end = Some(End::Exited(status));
+            return Ok(());
+        }
+        let too_late = if self.last_heard.elapsed() > silence && !interactive {
+            format!("nothing was heard for {} s", silence.as_secs())
+        } else if self.started.elapsed() > limit {
+            format!("it was not done after {} s", limit.as_secs())
+        } else if self.done.is_some_and(|at| at.elapsed() > POWER_OFF) {
+            "it did not turn itself off".into()
+        } else {
+            return Ok(());
+        };
+        self.qemu.end();
+        self.end = Some(End::Killed(too_late));
+        Ok(())
+    }
+
+    /// Tells it that there is nothing more to do.
+    fn over(&mut self) {
+        if self.done.is_none() {
+            // Should it fail, QEMU has ended.
+            let _ = self.report.write_all(guest::OVER.as_bytes());
+            self.done = Some(Instant::now());
+        }
+    }
+}
+
+impl Machine {
+    fn start(
+        &self,
+        index: usize,
+        wire: Option<UnixStream>,
+        sender: &Sender<(usize, Heard)>,
+    ) -> Result<Running<'_>> {
+        let (console, console_theirs) = UnixStream::pair()?;
+        let (report, report_theirs) = UnixStream::pair()?;
+        // QEMU's ends are not ours any more when this returns, so that the next QEMU inherits none.
+        let lines = [console_theirs.into(), report_theirs.into()];
+        let wire = wire.map(|end| (index, OwnedFd::from(end)));
+        let qemu = self.start_qemu(&self.initramfs.to_memfd()?, &lines, wire.as_ref())?;
+        let report_read = report.try_clone()?;
+        let sender = |wrap: fn(String, bool) -> Heard| {
+            let sender = sender.clone();
+            move |line: Option<(String, bool)>| {
+                let heard = line.map_or(Heard::Closed, |(line, complete)| wrap(line, complete));
+                sender.send((index, heard)).is_ok()
+            }
+        };
+        listen(console, sender(|line, _| Heard::Console(line)));
+        listen(
+            report_read,
+            sender(|line, complete| Heard::Report { line, complete }),
+        );
+        Ok(Running {
+            machine: self,
+            index,
+            qemu,
+            report,
+            open: 2,
+            judge: Judge::default(),
+            started: Instant::now(),
+            last_heard: Instant::now(),
+            done: None,
+            end: None,
+        })
+    }
+
+    fn start_qemu(
+        &self,
+        image: &OwnedFd,
+        [console, report]: &[OwnedFd; 2],
+        wire: Option<&(usize, OwnedFd)>,
+    ) -> Result<Qemu> {
+        let inherited = [image, console, report].into_iter();
+        for fd in inherited.chain(wire.map(|(_, end)| end)) {
             fcntl_setfd(fd, FdFlags::empty())?;
         }
         let mut command = Command::new("setpriv");
@@ -184,6 +293,15 @@ impl Machine {
                 ])
                 .args(["-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]);
         }
+        if let Some((index, end)) = wire {
+            command
+                .args(["-netdev", &format!("socket,id=wire,fd={}", end.as_raw_fd())])
+                // Without the ROM that boots from the network, which not every host has.
+                .args([
+                    "-device",
+                    &format!("virtio-net-pci,netdev=wire,mac=52:54:00:00:00:{index:02x},romfile="),
+                ]);
+        }
         if self.interactive {
             command
                 .args(["-chardev", "stdio,id=terminal,signal=off"])
@@ -226,12 +344,9 @@ impl Drop for Qemu {
     }
 }
 
-/// Reads lines in a thread of its own until the other side closes.
-fn listen(
-    stream: UnixStream,
-    heard: Sender<Heard>,
-    wrap: impl Fn(String, bool) -> Heard + Send + 'static,
-) {
+/// Reads lines in a thread of its own until the other side closes, of which `heard` is told by `None`, or
+/// until `heard` says that nobody wants to know.
+fn listen(stream: UnixStream, heard: impl Fn(Option<(String, bool)>) -> bool + Send + 'static) {
     std::thread::spawn(move || {
         let mut lines = BufReader::new(stream);
         loop {
@@ -239,14 +354,14 @@ fn listen(
             // A line without end must not fill the host's memory.
             let read = (&mut lines).take(1 << 20).read_until(b'\n', &mut line);
             if !matches!(read, Ok(1..)) {
-                let _ = heard.send(Heard::Closed);
+                heard(None);
                 return;
             }
             let complete = line.ends_with(b"\n");
-            if heard
-                .send(wrap(String::from_utf8_lossy(&line).into_owned(), complete))
-                .is_err()
-            {
+            if !heard(Some((
+                String::from_utf8_lossy(&line).into_owned(),
+                complete,
+            ))) {
                 return;
             }
         }

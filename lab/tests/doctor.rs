@@ -74,6 +74,9 @@ fn on_an_empty_machine_everything_is_missing_with_reason_and_package() {
         ("sysctl", "procps"),
         ("mount", "mount"),
         ("unshare", "util-linux"),
+        ("ip", "iproute2"),
+        ("genl-ctrl-list", "libnl-utils"),
+        ("python3-yaml", "python3-yaml"),
     ] {
         let remedy = &finding(&findings, name).remedy;
         assert_eq!(remedy, &Remedy::Packages(vec![package.to_owned()]));

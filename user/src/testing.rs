@@ -8,6 +8,7 @@ use std::fmt::Debug;
 
 use rustix::io::{Errno, Result};
 
+pub mod elsewhere;
 pub mod faults;
 pub mod inspect;
 pub mod memory;
