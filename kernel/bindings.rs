@@ -14,6 +14,10 @@ pub(crate) use kernel::bindings::*;
     improper_ctypes,
     reason = "as in kernel::bindings: some C structs are empty"
 )]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "as in kernel::bindings: nobody writes comments into generated code"
+)]
 mod added {
     // What the added items mention.
     use kernel::{bindings::*, ffi};

@@ -33,6 +33,7 @@
 //!
 //! - [`module`]: what keeps a module's memory.
 //! - [`net_namespace`]: network namespaces.
+//! - [`rate_limit`]: a limit to how often something is done.
 //!
 //! Each file opens with what it does not support. The kernel must be built with `CONFIG_MODULE_UNLOAD`,
 //! which [`file::Settle`] relies on, and with `CONFIG_SYSFS`, as [`module::Hold`] does.
@@ -64,6 +65,7 @@ pub mod module;
 pub mod module_param;
 pub mod net_namespace;
 pub mod proc_fs;
+pub mod rate_limit;
 pub mod seq_file;
 pub mod sysctl;
 pub mod sysfs;
