@@ -5,15 +5,22 @@
 //! C headers: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h),
 //! [`include/net/netns/generic.h`](srctree/include/net/netns/generic.h)
 //!
-//! A module that has something for each network namespace implements `PerNet` for it. While a
-//! `Registration` lives, there is one in every namespace: those that exist get theirs when it is
+//! A module that has something for each network namespace implements [`PerNet`] for it. While a
+//! [`Registration`] lives, there is one in every namespace: those that exist get theirs when it is
 //! made, a new one before anybody can be in it; and it is dropped with the namespace, or with the
 //! registration.
 //!
 //! Where the kernel has no namespaces (`CONFIG_NET_NS=n`), there is one for ever.
 //!
-//! Not supported: references to a namespace, hence finding one by descriptor or id; operations in the
-//! order of devices (`register_pernet_device()`); batched exit.
+//! Not supported:
+//!
+//! - References to a namespace, hence finding one by descriptor or id.
+//! - What refers to its namespace in each of them, such as a [UDP socket](crate::udp::Socket): see
+//!   [`NewNet`]. Kernel sockets that hold no reference would be for that.
+//! - Operations in the order of devices (`register_pernet_device()`). So [`PerNet::new`] comes before
+//!   the namespace has a loopback device.
+//! - Batched exit. Namespaces are destroyed many at a time, and values that wait when they are dropped
+//!   wait one after the other.
 
 use crate::{bindings, module::Hold};
 use core::marker::PhantomData;
@@ -33,11 +40,11 @@ use kernel::{
     ModuleMetadata,
 };
 
-/// A network namespace.
+/// A network namespace that is in use.
 ///
 /// # Invariants
 ///
-/// It is alive: somebody holds a reference to it, or it is being set up.
+/// Somebody holds a reference to it.
 #[repr(transparent)]
 pub struct Net(Opaque<bindings::net>);
 
@@ -63,9 +70,11 @@ impl Net {
 
     /// # Safety
     ///
-    /// `net` must be valid, and alive as the type invariants have it, during `'a`.
+    /// `net` must be valid, and somebody hold a reference to it, during `'a`.
     #[inline]
-    unsafe fn from_raw<'a>(net: *mut bindings::net) -> &'a Self {
+    pub(crate) unsafe fn from_raw<'a>(net: *mut bindings::net) -> &'a Self {
+        // INVARIANT: As the caller promises.
+        //
         // SAFETY: As the caller promises; the layouts are the same.
         unsafe { &*net.cast() }
     }
@@ -76,8 +85,40 @@ impl Net {
     }
 }
 
+/// A network namespace for which something is made.
+///
+/// Nobody need be in it. It may be a new one, which is freed at once if something else cannot be made
+/// for it; or one that its last user has left just now, and that is about to be destroyed. Neither can be
+/// kept by a reference. So this is no [`Net`], and nothing that takes one can be had for it.
+///
+/// # Invariants
+///
+/// It is valid: it is not freed before what is made for it has been dropped, or could not be made.
+#[repr(transparent)]
+pub struct NewNet(Opaque<bindings::net>);
+
+impl NewNet {
+    /// # Safety
+    ///
+    /// To be called in the `init` of operations, for `'a` within that, with its namespace.
+    #[inline]
+    unsafe fn from_raw<'a>(net: *mut bindings::net) -> &'a Self {
+        // INVARIANT: C frees a namespace after the `exit` of all operations whose `init` succeeded.
+        //
+        // SAFETY: As the caller promises it is valid; the layouts are the same.
+        unsafe { &*net.cast() }
+    }
+
+    /// What this leads to must have been given up when the value that is made has been dropped. It must
+    /// not be a reference to the namespace.
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut bindings::net {
+        self.0.get()
+    }
+}
+
 /// What a module has for each network namespace.
-pub(crate) trait PerNet: Send + Sync + Sized + 'static {
+pub trait PerNet: Send + Sync + Sized + 'static {
     /// The module, which a leaked registration keeps.
     type OwnerModule: ModuleMetadata;
 
@@ -88,7 +129,7 @@ pub(crate) trait PerNet: Send + Sync + Sized + 'static {
     ///
     /// If this fails while a namespace is being made, the namespace is not made. To make or drop a
     /// [`Registration`] in it is a deadlock.
-    fn new(net: &Net) -> Result<KBox<Self>>;
+    fn new(net: &NewNet) -> Result<KBox<Self>>;
 }
 
 /// What a namespace has of ours, in memory that C allocates and zeroes.
@@ -109,19 +150,22 @@ const LIVE: i32 = 2;
 ///   `FREE` again; C may do so too in between, while `operations` are registered.
 /// - While it is `LIVE`, the operations are registered. They are not unregistered before an RCU grace
 ///   period has passed since it ceased to be `LIVE`.
-pub(crate) struct Id<T> {
+pub struct Id<T> {
     state: Atomic<i32>,
     operations: Opaque<bindings::pernet_operations>,
     id: Opaque<u32>,
-    _value: PhantomData<fn() -> T>,
+    // Invariant in `T`: it is not the `Id` of a subtype or a supertype as well.
+    _value: PhantomData<fn(T) -> T>,
 }
 
 // SAFETY: All access to the two opaque fields is in the order that the type invariants demand.
 unsafe impl<T> Sync for Id<T> {}
 
 impl<T: PerNet> Id<T> {
+    /// Nothing is registered yet.
+    #[expect(clippy::new_without_default)]
     #[inline]
-    pub(crate) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             state: Atomic::new(FREE),
             operations: Opaque::uninit(),
@@ -132,20 +176,25 @@ impl<T: PerNet> Id<T> {
 
     /// Calls `f` with the value that `net` has; `None` if it has none, as there is no registration.
     ///
-    /// It may be called in any context. `f` must not sleep.
+    /// It may be called in any context. `f` must not sleep: where the kernel is not preemptible, that ends
+    /// the critical section.
     #[inline]
-    pub(crate) fn with<R>(&'static self, net: &Net, f: impl FnOnce(&T) -> R) -> Option<R> {
+    pub fn with<R>(&'static self, net: &Net, f: impl FnOnce(&T) -> R) -> Option<R> {
         let _rcu = rcu::read_lock();
         if self.state.load(Acquire) != LIVE {
             return None;
         }
         // SAFETY: It was `LIVE` in this read-side critical section. So the operations are registered
-        // to its end, by the type invariants, and were before it. The namespace is alive.
+        // to its end, by the type invariants, and were before it. The namespace is valid, as somebody
+        // holds a reference to it.
         let slot = unsafe { self.slot(net.as_ptr()) }?;
         let value = slot.load(Acquire);
         // SAFETY: A pointer in a slot is valid until `exit`. That comes when nobody holds a reference
         // to the namespace any more, and somebody does; or when the operations are unregistered, after
-        // this critical section.
+        // this critical section. It lasts until `f` has returned, if that does not sleep; nothing but
+        // its documentation keeps it from that, as with all of `rcu`.
+        //
+        // It points to a `T`: this `Id` has a registration, which is one of `T`, as both are invariant.
         unsafe { value.as_ref() }.map(f)
     }
 
@@ -153,8 +202,8 @@ impl<T: PerNet> Id<T> {
     ///
     /// # Safety
     ///
-    /// The operations must be registered during `'a`, and the namespace be alive, or in their `init`
-    /// or `exit`.
+    /// The operations must be registered during `'a`, and somebody hold a reference to the namespace; or
+    /// it be in their `init` or `exit`.
     #[inline]
     unsafe fn slot<'a>(&'static self, net: *mut bindings::net) -> Option<&'a Slot<T>> {
         // SAFETY: C wrote the id before it called any of the operations, and before `Registration::new`
@@ -175,8 +224,8 @@ impl<T: PerNet> Id<T> {
         let Some(slot) = (unsafe { T::ID.slot(net) }) else {
             return ENOMEM.to_errno();
         };
-        // SAFETY: The namespace is valid and being set up.
-        match T::new(unsafe { Net::from_raw(net) }) {
+        // SAFETY: This is the `init` of the operations, with its namespace.
+        match T::new(unsafe { NewNet::from_raw(net) }) {
             Ok(value) => {
                 slot.store(KBox::into_raw(value), Release);
                 0
@@ -203,8 +252,9 @@ impl<T: PerNet> Id<T> {
 ///
 /// To make or to drop it sleeps, and calls into the namespaces that there are. It waits for those that
 /// are being made or destroyed.
-pub(crate) struct Registration<T: PerNet> {
-    _value: PhantomData<fn() -> T>,
+pub struct Registration<T: PerNet> {
+    // Invariant in `T`: its `Id` is the one that was registered.
+    _value: PhantomData<fn(T) -> T>,
     _hold: Hold<T::OwnerModule>,
 }
 
@@ -214,7 +264,7 @@ impl<T: PerNet> Registration<T> {
     /// - `EBUSY`: this type is registered already.
     /// - `ENOMEM`, and what [`PerNet::new`] fails with.
     #[inline]
-    pub(crate) fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let hold = Hold::new()?;
         let id = T::ID;
         id.state

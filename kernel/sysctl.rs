@@ -60,7 +60,7 @@ use crate::{
     attribute::Attribute,
     bindings,
     module::Hold,
-    net_namespace::{self, Id, Net},
+    net_namespace::{self, Id, Net, NewNet},
 };
 use core::{
     ffi::CStr,
@@ -680,7 +680,7 @@ impl<T: Table> Registration<T> {
 ///
 /// ```
 /// use callgate_kernel::{
-///     net_namespace::Net,
+///     net_namespace::{Net, NewNet},
 ///     sysctl::{Entry, Int, NetRegistration, NetTable, PerNet, Table},
 /// };
 /// use kernel::prelude::*;
@@ -700,7 +700,7 @@ impl<T: Table> Registration<T> {
 ///     const PATH: &'static CStr = c"net/example";
 ///     const PER_NET: &'static PerNet<Self> = &LIMITS;
 ///
-///     fn new(_net: &Net) -> impl PinInit<Self, Error> {
+///     fn new(_net: &NewNet) -> impl PinInit<Self, Error> {
 ///         Ok(Self { burst: Int::new(8) })
 ///     }
 /// }
@@ -721,7 +721,7 @@ pub trait NetTable: Table {
     const PER_NET: &'static PerNet<Self>;
 
     /// The values a namespace begins with. If this fails, so does the making of the namespace.
-    fn new(net: &Net) -> impl PinInit<Self, Error>;
+    fn new(net: &NewNet) -> impl PinInit<Self, Error>;
 }
 
 /// Where to find the values that a network namespace has.
@@ -752,7 +752,7 @@ impl<T: NetTable> net_namespace::PerNet for InNet<T> {
 
     const ID: &'static Id<Self> = &T::PER_NET.0;
 
-    fn new(net: &Net) -> Result<KBox<Self>> {
+    fn new(net: &NewNet) -> Result<KBox<Self>> {
         const_assert!(is_path(T::PATH.to_bytes()));
         let values = Arc::pin_init(T::new(net), GFP_KERNEL)?;
         let register = |rows, len| {

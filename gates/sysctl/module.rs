@@ -12,7 +12,7 @@ pub mod abi;
 use abi::{FIRST, MAX, MIN, MODES, STRING_SIZE, VALUES};
 use callgate_kernel::{
     attribute::{Attribute, Input},
-    net_namespace::Net,
+    net_namespace::{Net, NewNet},
     sysctl::{
         Bool, Entry, Int, NetRegistration, NetTable, PerNet, Registration, Str, Table, UInt, ULong,
         U8,
@@ -69,7 +69,7 @@ impl NetTable for Limits {
     const PATH: &'static CStr = abi::TEST;
     const PER_NET: &'static PerNet<Self> = &LIMITS;
 
-    fn new(_net: &Net) -> impl PinInit<Self, Error> {
+    fn new(_net: &NewNet) -> impl PinInit<Self, Error> {
         Ok(Self {
             value1: Int::new(FIRST[0]),
             value2: Int::new(FIRST[1]),
