@@ -44,5 +44,6 @@ gates! {
     debugfs
     sysctl
     chardev
+    udp
     ioctl
 }

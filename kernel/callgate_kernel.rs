@@ -25,6 +25,7 @@
 //!
 //! Sockets:
 //!
+//! - [`udp`]: datagrams, from and to anybody.
 //!
 //! What the kernel begins:
 //!
@@ -69,3 +70,4 @@ pub mod rate_limit;
 pub mod seq_file;
 pub mod sysctl;
 pub mod sysfs;
+pub mod udp;

@@ -16,6 +16,7 @@
 //! | [`chardev`] | character devices: majors, nodes, reading, writing, waiting |
 //! | [`ioctl`] | typed commands on an open file |
 //! | [`compat`] | the same commands, sent as a 32-bit program would send them |
+//! | [`udp`] | UDP sockets: their true datagrams, and what they lose |
 //! | [`module`] | loading and unloading kernel modules |
 //! | [`kmsg`] | the kernel's log, from now on |
 //! | [`crossing`] | a line in a trace for each message that crosses the boundary |
@@ -43,5 +44,6 @@ pub mod procfs;
 pub mod sysctl;
 pub mod sysfs;
 pub mod testing;
+pub mod udp;
 
 pub use rustix::io::Errno;

@@ -131,6 +131,18 @@ const TEST_TOOLS: &[Tool] = &[
         None,
     ),
     tool(
+        "genl",
+        "finds families of generic netlink in the tests",
+        "iproute2",
+        None,
+    ),
+    tool(
+        "genl-ctrl-list",
+        "finds them in another way, by libnl",
+        "libnl-utils",
+        None,
+    ),
+    tool(
         "modprobe",
         "loads modules in the tests, with modinfo and depmod beside it",
         "kmod",
@@ -148,6 +160,7 @@ const TEST_TOOLS: &[Tool] = &[
         "mount",
         None,
     ),
+    tool("ip", "makes the networks of the tests", "iproute2", None),
     tool(
         "unshare",
         "runs tools in namespaces of their own in the tests",
@@ -157,7 +170,24 @@ const TEST_TOOLS: &[Tool] = &[
 ];
 
 pub(super) fn test(machine: &Machine) -> Vec<Finding> {
-    TEST_TOOLS.iter().map(|tool| tool.check(machine)).collect()
+    let tools = TEST_TOOLS.iter().map(|tool| tool.check(machine));
+    tools.chain([python_yaml(machine)]).collect()
+}
+
+/// For the system's Python, and not another that comes before it in PATH: the tests run that one.
+fn python_yaml(machine: &Machine) -> Finding {
+    let python = machine.file("/usr/bin/python3");
+    let has = machine.ask(&python.to_string_lossy(), &["-c", "import yaml"]);
+    Finding {
+        name: "python3-yaml".to_owned(),
+        why: "the kernel's own client of netlink specifications needs it in the tests",
+        state: if has.is_some() {
+            State::Ok { version: None }
+        } else {
+            State::Missing
+        },
+        remedy: Remedy::Packages(vec!["python3-yaml".to_owned()]),
+    }
 }
 
 /// One LLVM with all its parts: the newest complete one, else the one to complete or to install.
