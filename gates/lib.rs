@@ -45,5 +45,6 @@ gates! {
     sysctl
     chardev
     udp
+    packet
     ioctl
 }

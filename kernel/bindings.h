@@ -17,6 +17,7 @@
 #include <net/sock.h>
 
 #include "helpers/net_namespace.h"
+#include "helpers/packet.h"
 #include "helpers/udp.h"
 
 const __poll_t RUST_CONST_HELPER_EPOLLERR = EPOLLERR;

@@ -26,6 +26,7 @@
 //! Sockets:
 //!
 //! - [`udp`]: datagrams, from and to anybody.
+//! - [`packet`]: protocols right above the link layer.
 //!
 //! What the kernel begins:
 //!
@@ -65,6 +66,7 @@ pub mod misc;
 pub mod module;
 pub mod module_param;
 pub mod net_namespace;
+pub mod packet;
 pub mod proc_fs;
 pub mod rate_limit;
 pub mod seq_file;

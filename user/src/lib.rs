@@ -16,6 +16,8 @@
 //! | [`chardev`] | character devices: majors, nodes, reading, writing, waiting |
 //! | [`ioctl`] | typed commands on an open file |
 //! | [`compat`] | the same commands, sent as a 32-bit program would send them |
+//! | [`packet`] | frames of one type, as they are on the wire |
+//! | [`link`] | network devices, and a pair with a wire in between |
 //! | [`udp`] | UDP sockets: their true datagrams, and what they lose |
 //! | [`module`] | loading and unloading kernel modules |
 //! | [`kmsg`] | the kernel's log, from now on |
@@ -37,8 +39,10 @@ pub mod crossing;
 pub mod debugfs;
 pub mod ioctl;
 pub mod kmsg;
+pub mod link;
 pub mod module;
 pub mod mounts;
+pub mod packet;
 pub mod parameter;
 pub mod procfs;
 pub mod sysctl;
