@@ -46,5 +46,6 @@ gates! {
     chardev
     udp
     packet
+    netlink
     ioctl
 }

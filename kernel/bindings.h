@@ -17,6 +17,8 @@
 #include <net/sock.h>
 
 #include "helpers/net_namespace.h"
+#include "helpers/netlink.h"
+#include "helpers/nlattr.h"
 #include "helpers/packet.h"
 #include "helpers/udp.h"
 

@@ -27,6 +27,8 @@
 //!
 //! - [`udp`]: datagrams, from and to anybody.
 //! - [`packet`]: protocols right above the link layer.
+//! - [`netlink`]: a netlink protocol of one's own.
+//! - [`nlattr`]: the attributes in messages of netlink.
 //!
 //! What the kernel begins:
 //!
@@ -66,6 +68,8 @@ pub mod misc;
 pub mod module;
 pub mod module_param;
 pub mod net_namespace;
+pub mod netlink;
+pub mod nlattr;
 pub mod packet;
 pub mod proc_fs;
 pub mod rate_limit;

@@ -13,6 +13,7 @@
 //! | [`parameter`] | what a module is loaded with, and what its parameters are set to later |
 //! | [`configfs`] | items of the kernel that a user makes, links and removes |
 //! | [`debugfs`] | debugfs: finding it, looking around, typed values |
+//! | [`netlink`] | netlink sockets: requests, acknowledgements, multicast groups |
 //! | [`chardev`] | character devices: majors, nodes, reading, writing, waiting |
 //! | [`ioctl`] | typed commands on an open file |
 //! | [`compat`] | the same commands, sent as a 32-bit program would send them |
@@ -42,6 +43,7 @@ pub mod kmsg;
 pub mod link;
 pub mod module;
 pub mod mounts;
+pub mod netlink;
 pub mod packet;
 pub mod parameter;
 pub mod procfs;
