@@ -47,5 +47,6 @@ gates! {
     udp
     packet
     netlink
+    genl
     ioctl
 }

@@ -16,6 +16,7 @@
 #include <net/ip.h>
 #include <net/sock.h>
 
+#include "helpers/genetlink.h"
 #include "helpers/net_namespace.h"
 #include "helpers/netlink.h"
 #include "helpers/nlattr.h"
@@ -36,3 +37,5 @@ const int RUST_CONST_HELPER_NET_RX_SUCCESS = NET_RX_SUCCESS;
 const int RUST_CONST_HELPER_NET_RX_DROP = NET_RX_DROP;
 
 const fmode_t RUST_CONST_HELPER_FMODE_ATOMIC_POS = FMODE_ATOMIC_POS;
+
+const u8 RUST_CONST_HELPER_GENL_MCAST_CAP_NET_ADMIN = GENL_MCAST_CAP_NET_ADMIN;

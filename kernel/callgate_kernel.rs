@@ -28,6 +28,7 @@
 //! - [`udp`]: datagrams, from and to anybody.
 //! - [`packet`]: protocols right above the link layer.
 //! - [`netlink`]: a netlink protocol of one's own.
+//! - [`genetlink`]: families of commands, with typed attributes.
 //! - [`nlattr`]: the attributes in messages of netlink.
 //!
 //! What the kernel begins:
@@ -63,6 +64,7 @@ pub mod chardev;
 pub mod configfs;
 pub mod debugfs;
 pub mod file;
+pub mod genetlink;
 pub mod ioctl;
 pub mod misc;
 pub mod module;

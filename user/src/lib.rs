@@ -13,6 +13,7 @@
 //! | [`parameter`] | what a module is loaded with, and what its parameters are set to later |
 //! | [`configfs`] | items of the kernel that a user makes, links and removes |
 //! | [`debugfs`] | debugfs: finding it, looking around, typed values |
+//! | [`genl`] | families of generic netlink: their commands, dumps and notifications |
 //! | [`netlink`] | netlink sockets: requests, acknowledgements, multicast groups |
 //! | [`chardev`] | character devices: majors, nodes, reading, writing, waiting |
 //! | [`ioctl`] | typed commands on an open file |
@@ -38,6 +39,7 @@ pub mod compat;
 pub mod configfs;
 pub mod crossing;
 pub mod debugfs;
+pub mod genl;
 pub mod ioctl;
 pub mod kmsg;
 pub mod link;
