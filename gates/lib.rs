@@ -49,4 +49,5 @@ gates! {
     netlink
     genl
     ioctl
+    syscall
 }

@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lab::gates::KernelSide;
+
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
@@ -14,8 +16,13 @@ fn gates() -> Vec<PathBuf> {
     let folders = fs::read_dir(repository().join("gates")).unwrap();
     let folders = folders.map(|entry| entry.unwrap().path());
     folders
-        .filter(|folder| folder.join("module.rs").exists())
+        .filter(|folder| KernelSide::find(folder).is_some())
         .collect()
+}
+
+/// The file of a gate with its kernel side.
+fn kernel_side(gate: &Path) -> &'static str {
+    KernelSide::find(gate).unwrap().file()
 }
 
 fn name(gate: &Path) -> String {
@@ -43,6 +50,9 @@ fn every_gate_is_in_both_lists_and_in_the_readme() {
 #[test]
 fn a_gates_module_is_named_after_its_folder() {
     for gate in gates() {
+        if KernelSide::find(&gate) == Some(KernelSide::BuiltIn) {
+            continue;
+        }
         let name = format!("name: \"callgate_{}\"", name(&gate));
         assert!(
             read(gate.join("module.rs")).contains(&name),
@@ -126,7 +136,7 @@ fn every_source_file_names_its_licence_first() {
         let inside = file.strip_prefix(repository()).unwrap();
         let licence = match name(&file).as_str() {
             "abi.rs" => "GPL-2.0 OR MIT",
-            "module.rs" if inside.starts_with("gates") => "GPL-2.0",
+            "module.rs" | "builtin.rs" if inside.starts_with("gates") => "GPL-2.0",
             _ if inside.starts_with("kernel") => "GPL-2.0",
             _ => "MIT OR Apache-2.0",
         };
@@ -143,8 +153,11 @@ fn every_source_file_names_its_licence_first() {
 #[test]
 fn gates_are_free_of_unsafe() {
     for gate in gates() {
-        assert!(read(gate.join("module.rs")).contains("#![deny(unsafe_code)]"));
-        for file in ["abi.rs", "module.rs", "program.rs", "tests.rs"] {
+        let kernel_side = kernel_side(&gate);
+        assert!(read(gate.join(kernel_side)).contains("#![deny(unsafe_code)]"));
+        let elsewhere = gate.join("elsewhere.rs").exists();
+        let files = ["abi.rs", kernel_side, "program.rs", "tests.rs"].into_iter();
+        for file in files.chain(elsewhere.then_some("elsewhere.rs")) {
             let text = read(gate.join(file));
             let code = text
                 .lines()
@@ -156,4 +169,26 @@ fn gates_are_free_of_unsafe() {
             assert_eq!(found, None, "{}/{file}", gate.display());
         }
     }
+}
+
+/// A patch that adds a file of ours to the kernel has it to the letter. `CALLGATE_BLESS=1` makes it so.
+#[test]
+fn patches_have_our_files_as_they_are() {
+    let mut copies = 0;
+    for entry in fs::read_dir(repository().join("kernel/patches")).unwrap() {
+        let file = entry.unwrap().path();
+        let old = read(&file);
+        let new = lab::patches::with_copies(&old, repository()).unwrap();
+        if std::env::var_os("CALLGATE_BLESS").is_some() {
+            fs::write(&file, &new).unwrap();
+        } else {
+            assert!(
+                old == new,
+                "{}: a file that it copies has changed; CALLGATE_BLESS=1 copies it anew",
+                file.display()
+            );
+        }
+        copies += old.matches(", to the letter:\n").count();
+    }
+    assert!(copies > 0);
 }

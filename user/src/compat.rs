@@ -44,35 +44,46 @@ pub struct As32Bit<F>(
     pub F,
 );
 
+/// Makes the system call that has this number in the i386 table.
+///
+/// # Safety
+///
+/// As for any system call: whatever this one does to the memory of its caller must be fine.
+pub(crate) unsafe fn enter(call: u32, [a, b, c]: [u32; 3]) -> Result<u32> {
+    let result: u32;
+    // SAFETY: `int $0x80` is a call of the kernel by the i386 convention: number in eax, arguments in
+    // ebx, ecx, edx, result in eax. LLVM keeps rbx to itself, so it is exchanged for the operand
+    // before and given back after. Some kernels clear r8 to r11. The kernel keeps all else, and does
+    // not use this stack. The caller vouches for what the call does.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {a:r}",
+            "int 0x80",
+            "xchg rbx, {a:r}",
+            a = inout(reg) u64::from(a) => _,
+            inout("eax") call => result,
+            in("ecx") b,
+            in("edx") c,
+            out("r8") _,
+            out("r9") _,
+            out("r10") _,
+            out("r11") _,
+            options(nostack),
+        );
+    }
+    match result.cast_signed() {
+        errno @ -4095..=-1 => Err(Errno::from_raw_os_error(-errno)),
+        _ => Ok(result),
+    }
+}
+
 impl<F: AsFd> sealed::Target for As32Bit<F> {
     unsafe fn issue_at(&self, number: u32, address: usize) -> Result<i32> {
         let address = u32::try_from(address).map_err(|_| Errno::FAULT)?;
         let fd = self.0.as_fd().as_raw_fd().cast_unsigned();
-        let result: u32;
-        // SAFETY: `int $0x80` is a call of the kernel by the i386 convention: number in eax,
-        // arguments in ebx, ecx, edx, result in eax. LLVM keeps rbx to itself, so it is exchanged
-        // for the operand before and given back after. Some kernels clear r8 to r11. The kernel
-        // keeps all else, and does not use this stack. The caller vouches for the address.
-        unsafe {
-            std::arch::asm!(
-                "xchg rbx, {fd:r}",
-                "int 0x80",
-                "xchg rbx, {fd:r}",
-                fd = inout(reg) u64::from(fd) => _,
-                inout("eax") IOCTL => result,
-                in("ecx") number,
-                in("edx") address,
-                out("r8") _,
-                out("r9") _,
-                out("r10") _,
-                out("r11") _,
-                options(nostack),
-            );
-        }
-        match result.cast_signed() {
-            errno @ -4095..=-1 => Err(Errno::from_raw_os_error(-errno)),
-            result => Ok(result),
-        }
+        // SAFETY: the caller vouches for the address.
+        let result = unsafe { enter(IOCTL, [fd, number, address]) };
+        result.map(u32::cast_signed)
     }
 }
 

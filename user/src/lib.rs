@@ -20,6 +20,7 @@
 //! | [`compat`] | the same commands, sent as a 32-bit program would send them |
 //! | [`packet`] | frames of one type, as they are on the wire |
 //! | [`link`] | network devices, and a pair with a wire in between |
+//! | [`syscall`] | system calls that a patch has added to the kernel |
 //! | [`udp`] | UDP sockets: their true datagrams, and what they lose |
 //! | [`module`] | loading and unloading kernel modules |
 //! | [`kmsg`] | the kernel's log, from now on |
@@ -49,6 +50,7 @@ pub mod netlink;
 pub mod packet;
 pub mod parameter;
 pub mod procfs;
+pub mod syscall;
 pub mod sysctl;
 pub mod sysfs;
 pub mod testing;

@@ -21,6 +21,7 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use super::signal::last_errno;
 use crate::ioctl::Target;
+use crate::syscall::Number;
 
 /// The size of a page of memory.
 pub fn page_size() -> usize {
@@ -169,6 +170,33 @@ impl Guarded {
         unsafe { target.issue_at(number, self.at(at).addr()) }
     }
 
+    /// Makes the system call `number` with the address of byte `at` of this memory as its first
+    /// argument, and two more, which are no addresses. For addresses within this memory vouches
+    /// whoever wrote them there, as for anything written to `/proc/self/mem`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answers; `FAULT` if it tries to go beyond the end.
+    ///
+    /// # Panics
+    ///
+    /// If `at` is beyond the end.
+    pub fn syscall(&mut self, number: Number, at: usize, b: u64, c: u64) -> Result<usize> {
+        // SAFETY: what the kernel finds writable from there on is ours, borrowed for it, and followed
+        // by a page where it faults. For addresses within, the caller vouches.
+        unsafe { number.issue([self.address(at), b, c]) }
+    }
+
+    /// The address of byte `at`, for a struct that the kernel is given.
+    ///
+    /// # Panics
+    ///
+    /// If `at` is beyond the end.
+    pub fn address(&self, at: usize) -> u64 {
+        assert!(at <= self.len);
+        self.at(at).addr() as u64
+    }
+
     fn at(&self, at: usize) -> *mut u8 {
         self.mapping.start.as_ptr().wrapping_add(self.offset + at)
     }
@@ -241,6 +269,27 @@ impl Hole {
         })
     }
 
+    /// Makes the system call `number` with this address as its first argument, and two more, which are
+    /// no addresses.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answers, which should be `FAULT` if it touches the address.
+    pub fn syscall(self, number: Number, b: u64, c: u64) -> Result<usize> {
+        // SAFETY: nothing can be written at this address.
+        self.with_address(|address| unsafe { number.issue([address, b, c]) })
+    }
+
+    /// Runs `call` with the address, for a struct that the kernel is given, while it is what it should
+    /// be.
+    ///
+    /// # Errors
+    ///
+    /// What `call` does, or mmap(2).
+    pub fn with_address<T>(self, call: impl FnOnce(u64) -> Result<T>) -> Result<T> {
+        self.with(0, |address| call(address.addr() as u64))
+    }
+
     /// Runs `call` with the address, while it is what it should be.
     fn with<T>(self, len: usize, call: impl FnOnce(*mut u8) -> Result<T>) -> Result<T> {
         assert!(
@@ -310,6 +359,22 @@ impl Shared {
         // it, it faults.
         unsafe { target.issue_at(number, self.mapping.start.as_ptr().addr()) }
     }
+
+    /// Makes the system call `number` with the page's address as its first argument, and two more, which
+    /// are no addresses. For addresses within the page vouches whoever wrote them there.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answers.
+    pub fn syscall(&self, number: Number, b: u64, c: u64) -> Result<usize> {
+        // SAFETY: as for `ioctl`.
+        unsafe { number.issue([self.address(), b, c]) }
+    }
+
+    /// The page's address, for a struct that the kernel is given.
+    pub fn address(&self) -> u64 {
+        self.mapping.start.as_ptr().addr() as u64
+    }
 }
 
 /// What the kernel answers to mmap(2) of the first page of `fd`; if it maps it, that is undone.
@@ -333,6 +398,37 @@ pub fn try_map(fd: impl AsFd) -> Result<()> {
             0,
         )?
     };
+    // SAFETY: this is the mapping just made, which nobody else knows of.
+    unsafe { rustix::mm::munmap(start, len) }
+}
+
+/// What the kernel answers to mmap(2) of `len` bytes of `fd` from `offset` on, with any numbers for
+/// protection and flags; if it maps them, that is undone.
+///
+/// # Errors
+///
+/// What the kernel or the driver answers.
+///
+/// # Panics
+///
+/// If the flags have `MAP_FIXED`, which would put the mapping in place of another.
+///
+/// # References
+///  - [Linux](https://man7.org/linux/man-pages/man2/mmap.2.html)
+pub fn try_map_as(
+    fd: impl AsFd,
+    len: usize,
+    protection: i32,
+    flags: i32,
+    offset: i64,
+) -> Result<()> {
+    assert!(flags & libc::MAP_FIXED == 0, "only where nothing is mapped");
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: the kernel chooses a place where nothing is mapped.
+    let start = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, fd, offset) };
+    if start == libc::MAP_FAILED {
+        return Err(last_errno());
+    }
     // SAFETY: this is the mapping just made, which nobody else knows of.
     unsafe { rustix::mm::munmap(start, len) }
 }
