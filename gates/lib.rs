@@ -50,4 +50,5 @@ gates! {
     genl
     ioctl
     syscall
+    signal
 }

@@ -33,11 +33,13 @@
 //!
 //! What the kernel begins:
 //!
+//! - [`signal`]: signals with a value, to a thread.
 //!
 //! And what they need:
 //!
 //! - [`module`]: what keeps a module's memory.
 //! - [`net_namespace`]: network namespaces.
+//! - [`pid`]: references to a thread or process that outlive it.
 //! - [`rate_limit`]: a limit to how often something is done.
 //!
 //! Each file opens with what it does not support. The kernel must be built with `CONFIG_MODULE_UNLOAD`,
@@ -73,9 +75,11 @@ pub mod net_namespace;
 pub mod netlink;
 pub mod nlattr;
 pub mod packet;
+pub mod pid;
 pub mod proc_fs;
 pub mod rate_limit;
 pub mod seq_file;
+pub mod signal;
 pub mod sysctl;
 pub mod sysfs;
 pub mod udp;

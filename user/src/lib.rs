@@ -22,6 +22,7 @@
 //! | [`link`] | network devices, and a pair with a wire in between |
 //! | [`syscall`] | system calls that a patch has added to the kernel |
 //! | [`udp`] | UDP sockets: their true datagrams, and what they lose |
+//! | [`signal`] | signals with a value: by handler, by waiting, and as a file |
 //! | [`module`] | loading and unloading kernel modules |
 //! | [`kmsg`] | the kernel's log, from now on |
 //! | [`crossing`] | a line in a trace for each message that crosses the boundary |
@@ -50,6 +51,7 @@ pub mod netlink;
 pub mod packet;
 pub mod parameter;
 pub mod procfs;
+pub mod signal;
 pub mod syscall;
 pub mod sysctl;
 pub mod sysfs;

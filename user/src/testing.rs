@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod memory;
 pub mod namespace;
 pub mod numbers;
+pub mod process;
 pub mod signal;
 pub mod tools;
 pub mod unload;

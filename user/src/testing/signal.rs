@@ -9,13 +9,15 @@
 
 use std::mem::MaybeUninit;
 
-use rustix::io::{Errno, Result};
+use rustix::io::Result;
 use rustix::process::Pid;
+
+pub(crate) use crate::signal::last_errno;
 
 /// What becomes of a call that a signal interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// It fails with [`Errno::INTR`], if nothing has moved yet.
+    /// It fails with [`INTR`](rustix::io::Errno::INTR), if nothing has moved yet.
     Fail,
     /// The kernel restarts it (`SA_RESTART`), if the driver allows.
     Restart,
@@ -73,7 +75,7 @@ impl Drop for Caught {
 ///
 /// # Errors
 ///
-/// [`Errno::SRCH`] if there is no such thread.
+/// [`SRCH`](rustix::io::Errno::SRCH) if there is no such thread.
 ///
 /// # References
 ///  - [Linux](https://man7.org/linux/man-pages/man2/tgkill.2.html)
@@ -95,16 +97,12 @@ pub fn interrupt(thread: Pid) -> Result<()> {
     }
 }
 
-/// The errno that the C library's last failed call left.
-pub(crate) fn last_errno() -> Errno {
-    let error = std::io::Error::last_os_error();
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
+
+    use rustix::io::Errno;
 
     use super::*;
     use crate::testing::inspect::{Call, wait_until_asleep_in};
