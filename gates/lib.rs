@@ -51,4 +51,5 @@ gates! {
     ioctl
     syscall
     signal
+    upcall
 }

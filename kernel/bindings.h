@@ -22,6 +22,7 @@
 #include "helpers/nlattr.h"
 #include "helpers/packet.h"
 #include "helpers/udp.h"
+#include "helpers/umh.h"
 
 const __poll_t RUST_CONST_HELPER_EPOLLERR = EPOLLERR;
 const __poll_t RUST_CONST_HELPER_EPOLLHUP = EPOLLHUP;

@@ -34,6 +34,7 @@
 //! What the kernel begins:
 //!
 //! - [`signal`]: signals with a value, to a thread.
+//! - [`umh`]: programs that the kernel starts.
 //!
 //! And what they need:
 //!
@@ -83,3 +84,4 @@ pub mod signal;
 pub mod sysctl;
 pub mod sysfs;
 pub mod udp;
+pub mod umh;

@@ -23,6 +23,7 @@
 //! | [`syscall`] | system calls that a patch has added to the kernel |
 //! | [`udp`] | UDP sockets: their true datagrams, and what they lose |
 //! | [`signal`] | signals with a value: by handler, by waiting, and as a file |
+//! | [`upcall`] | being a program that the kernel starts |
 //! | [`module`] | loading and unloading kernel modules |
 //! | [`kmsg`] | the kernel's log, from now on |
 //! | [`crossing`] | a line in a trace for each message that crosses the boundary |
@@ -57,5 +58,6 @@ pub mod sysctl;
 pub mod sysfs;
 pub mod testing;
 pub mod udp;
+pub mod upcall;
 
 pub use rustix::io::Errno;
