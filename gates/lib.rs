@@ -52,4 +52,5 @@ gates! {
     syscall
     signal
     upcall
+    mmap
 }

@@ -17,6 +17,7 @@
 #include <net/sock.h>
 
 #include "helpers/genetlink.h"
+#include "helpers/mmap.h"
 #include "helpers/net_namespace.h"
 #include "helpers/netlink.h"
 #include "helpers/nlattr.h"

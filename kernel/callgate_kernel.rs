@@ -22,6 +22,8 @@
 //! - [`mod@file`]: `struct file_operations`, the calls a user makes on an open file.
 //! - [`mod@seq_file`]: a list of the kernel's state, record by record.
 //! - [`ioctl`]: typed access to the argument of an ioctl command.
+//! - [`mod@mmap`]: memory that user space maps.
+//! - [`ring`]: messages in such memory. The crate of the user side has the same file.
 //!
 //! Sockets:
 //!
@@ -42,6 +44,7 @@
 //! - [`net_namespace`]: network namespaces.
 //! - [`pid`]: references to a thread or process that outlive it.
 //! - [`rate_limit`]: a limit to how often something is done.
+//! - [`worker`]: a function that the kernel's threads run, for as long as its owner lives.
 //!
 //! Each file opens with what it does not support. The kernel must be built with `CONFIG_MODULE_UNLOAD`,
 //! which [`file::Settle`] relies on, and with `CONFIG_SYSFS`, as [`module::Hold`] does.
@@ -70,6 +73,7 @@ pub mod file;
 pub mod genetlink;
 pub mod ioctl;
 pub mod misc;
+pub mod mmap;
 pub mod module;
 pub mod module_param;
 pub mod net_namespace;
@@ -79,9 +83,12 @@ pub mod packet;
 pub mod pid;
 pub mod proc_fs;
 pub mod rate_limit;
+#[path = "../user/src/ring.rs"]
+pub mod ring;
 pub mod seq_file;
 pub mod signal;
 pub mod sysctl;
 pub mod sysfs;
 pub mod udp;
 pub mod umh;
+pub mod worker;

@@ -20,9 +20,9 @@
 //! - A kernel without `CONFIG_DEBUG_FS`, for which this does not compile.
 //! - Symbolic links, renaming, automounts, registers (`debugfs_create_regset32()`), and files of a
 //!   device (`debugfs_create_devm_seqfile()`).
-//! - `mmap`, which a removed file would go on with.
 //! - `show_fdinfo` and `ioctl` of [`FileOperations`], which do not compile: debugfs knows nothing like the
-//!   first, and a file with the second cannot be opened when the kernel is locked down.
+//!   first, and a file with the second cannot be opened when the kernel is locked down. Nor can one with
+//!   `mmap`, which compiles.
 //! - Cancelling a callback that waits (`debugfs_enter_cancellation()`).
 //! - Strings that user space writes: see [`Str`].
 //!
@@ -46,6 +46,10 @@
 //!   about.
 //! - While `debugfs_remove()` waits for a file, it holds the lock of the directory that the file is in.
 //!   So a callback must neither make nor drop anything in that same directory.
+//!
+//! A mapping stays, as `debugfs_remove()` knows nothing of it: who has mapped a file goes on, in memory that
+//! belongs to the open file and not to debugfs; a page that is touched for the first time is still
+//! found. Only new mappings are refused, with `EIO`. A driver that must take memory back cannot offer it here.
 //!
 //! What is still called later is `release`. It is code of the module, and so are the operations that
 //! lead to it, hence every open file keeps the module loaded. Files of one value do not: all that
@@ -922,6 +926,16 @@ impl<T: FileOperations> File<T> {
         unsafe { guarded(file, poll) }.unwrap_or(bindings::EPOLLHUP)
     }
 
+    /// # Safety
+    ///
+    /// As for [`file::VTable::mmap_prepare`].
+    unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
+        // SAFETY: As the caller promises.
+        let prepare = || unsafe { file::VTable::<T, Self>::mmap_prepare(desc) };
+        // SAFETY: The file that is being mapped is valid, and it is open.
+        unsafe { guarded((*desc).file, prepare) }.unwrap_or_else(|err| err.to_errno())
+    }
+
     /// The operations of open files.
     const OPEN: bindings::file_operations = {
         assert!(!T::HAS_IOCTL, "a file in debugfs has no ioctl here");
@@ -945,6 +959,11 @@ impl<T: FileOperations> File<T> {
                 None
             },
             poll: if T::HAS_POLL { Some(Self::poll) } else { None },
+            mmap_prepare: if T::HAS_MMAP {
+                Some(Self::mmap_prepare)
+            } else {
+                None
+            },
             ..*ops
         }
     };

@@ -11,7 +11,7 @@
 //!
 //! Not supported:
 //!
-//! - `mmap`, `fsync`, `flush`, `fasync`, splice and leases.
+//! - `fsync`, `flush`, `fasync`, splice and leases.
 //! - `RWF_NOWAIT` of preadv2(2), which fails with `EOPNOTSUPP`: callbacks take sleeping locks.
 //! - Asynchronous completion: `read_iter` and `write_iter` finish before they return.
 //! - ioctl commands whose argument has another layout for 32-bit callers.
@@ -38,7 +38,12 @@
 //! [`misc::Registration`]: crate::misc::Registration
 //! [`proc_fs::File`]: crate::proc_fs::File
 
-use crate::{bindings, ioctl::Call, module};
+use crate::{
+    bindings,
+    ioctl::Call,
+    mmap::{self, Mapping},
+    module,
+};
 use core::marker::PhantomData;
 use kernel::{
     error::VTABLE_DEFAULT_ERROR,
@@ -58,6 +63,8 @@ use kernel::{
 pub const EPOLLIN: u32 = bindings::EPOLLIN;
 /// There is ordinary data to read; a device that returns this returns [`EPOLLIN`] as well.
 pub const EPOLLRDNORM: u32 = bindings::EPOLLRDNORM;
+/// The file is of no use any more. Reported also to who did not ask for it.
+pub const EPOLLERR: u32 = bindings::EPOLLERR;
 /// A write would not block.
 pub const EPOLLOUT: u32 = bindings::EPOLLOUT;
 /// A write of ordinary data would not block; goes with [`EPOLLOUT`].
@@ -66,8 +73,8 @@ pub const EPOLLWRNORM: u32 = bindings::EPOLLWRNORM;
 /// What a device does when its files are opened and used.
 ///
 /// An operation that is not implemented fails as the VFS has it: `EINVAL` for read(2) and write(2),
-/// `ESPIPE` for lseek(2), `ENOTTY` for ioctl(2); poll(2) finds the file always ready, and
-/// epoll_ctl(2) refuses it with `EPERM`.
+/// `ESPIPE` for lseek(2), `ENOTTY` for ioctl(2), `ENODEV` for mmap(2); poll(2) finds the file always
+/// ready, and epoll_ctl(2) refuses it with `EPERM`.
 ///
 /// # Examples
 ///
@@ -177,6 +184,20 @@ pub trait FileOperations: Sized {
     ///
     /// 32-bit callers come here too, with their pointer widened by `compat_ptr_ioctl()`.
     fn ioctl(_ptr: <Self::Ptr as ForeignOwnable>::Borrowed<'_>, _call: Call) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Says which memory mmap(2) maps, and how.
+    ///
+    /// What is mapped is borrowed from what the open file owns; and every mapping holds the file, also
+    /// when its descriptor has been closed. So memory, file and module stay until the last mapping is gone.
+    ///
+    /// This runs with the lock of the caller's address space, so it must neither copy from or to user
+    /// memory nor take a lock under which others do.
+    fn mmap<'a>(
+        _ptr: <Self::Ptr as ForeignOwnable>::Borrowed<'a>,
+        _file: &'a File,
+    ) -> Result<Mapping<'a>> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -527,6 +548,35 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
 
     /// # Safety
     ///
+    /// `desc` must be valid and ours, and its file have the operations of this table.
+    pub(crate) unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
+        // SAFETY: The caller promises that it is valid.
+        let file = unsafe { (*desc).file };
+        // The lifetime is that of the open file. `T::mmap()` works for any, hence for this one.
+        //
+        // SAFETY: `open` put a `T::Ptr` there; it stays until `release`, which comes when the last
+        // mapping is gone.
+        let ptr = unsafe { T::Ptr::borrow((*file).private_data) };
+        // SAFETY: The file is valid until the last mapping is gone. As to `fdget_pos()`, see `poll`.
+        let file = unsafe { File::from_raw_file(file) };
+        let result = T::mmap(ptr, file).and_then(|mapping| {
+            // SAFETY: As the caller promises; and the mapping's memory lives as long as the file is open.
+            unsafe { mapping.describe(desc, &Self::VM_OPS) }
+        });
+        match result {
+            Ok(()) => 0,
+            Err(err) => err.to_errno(),
+        }
+    }
+
+    /// What the kernel calls for an area that `mmap_prepare` described.
+    const VM_OPS: bindings::vm_operations_struct = bindings::vm_operations_struct {
+        fault: Some(mmap::fault),
+        ..pin_init::zeroed()
+    };
+
+    /// # Safety
+    ///
     /// `file` must be a valid file with the operations of this table; `m` must be valid and ours.
     unsafe extern "C" fn show_fdinfo(m: *mut bindings::seq_file, file: *mut bindings::file) {
         // SAFETY: `open` put a `T::Ptr` there; it stays until `release`, which comes after this.
@@ -564,6 +614,11 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
         },
         compat_ioctl: if T::HAS_IOCTL {
             bindings::compat_ptr_ioctl
+        } else {
+            None
+        },
+        mmap_prepare: if T::HAS_MMAP {
+            Some(Self::mmap_prepare)
         } else {
             None
         },

@@ -338,6 +338,7 @@ impl<T: FileOperations> File<T> {
     const OPS: bindings::proc_ops = {
         assert!(!T::HAS_POLL, "a file in /proc cannot be waited for");
         assert!(!T::HAS_IOCTL, "proc_fs has no ioctl");
+        assert!(!T::HAS_MMAP, "a file in /proc cannot be mapped");
         assert!(!T::HAS_SHOW_FDINFO, "a file in /proc has no show_fdinfo");
         bindings::proc_ops {
             proc_open: Some(file::VTable::<T, Self>::open_at_any_time),

@@ -24,6 +24,8 @@
 //! | [`udp`] | UDP sockets: their true datagrams, and what they lose |
 //! | [`signal`] | signals with a value: by handler, by waiting, and as a file |
 //! | [`upcall`] | being a program that the kernel starts |
+//! | [`mmap`] | memory that a file maps, and channels in it |
+//! | [`ring`] | messages in shared memory: the kernel's modules compile the same file |
 //! | [`module`] | loading and unloading kernel modules |
 //! | [`kmsg`] | the kernel's log, from now on |
 //! | [`crossing`] | a line in a trace for each message that crosses the boundary |
@@ -46,12 +48,14 @@ pub mod genl;
 pub mod ioctl;
 pub mod kmsg;
 pub mod link;
+pub mod mmap;
 pub mod module;
 pub mod mounts;
 pub mod netlink;
 pub mod packet;
 pub mod parameter;
 pub mod procfs;
+pub mod ring;
 pub mod signal;
 pub mod syscall;
 pub mod sysctl;
