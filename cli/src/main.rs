@@ -92,6 +92,8 @@ enum Command {
     },
     /// Lint the kernel side, build its documentation, and check the library's imports.
     Lint,
+    /// Make the handbook of the chapters, and say which file to open.
+    Book,
     /// Check what the lab needs of this machine.
     Doctor {
         /// Install what is missing (as root, or by sudo).
@@ -228,6 +230,11 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
         Command::Lint => {
             lab::doctor::ensure(Needs::BUILD)?;
             run::lint(&lab).map(|()| Outcome::Passed)
+        }
+        Command::Book => {
+            let index = lab::book::build(&lab)?;
+            println!("{}", index.display());
+            Ok(Outcome::Passed)
         }
         Command::Doctor { install, json } => doctor::run(install, json),
         Command::Clean => {

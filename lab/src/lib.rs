@@ -4,11 +4,12 @@
 //!
 //! Top down: [`run`] does what a command asks for, with a [`kernel`], the [`modules`] and the
 //! [`userspace`] built for it, in a [`vm`] whose console [`splat`] reads and whose end [`verdict`]
-//! judges. [`doctor`], [`fetch`] and [`toolchain`] see to it that all of that can be built.
+//! judges. The [`book`] is made of the checkout alone. [`doctor`], [`fetch`] and [`toolchain`] see to it that all of that can be built.
 
 #![forbid(unsafe_code)]
 
 pub mod accel;
+pub mod book;
 pub mod cache;
 pub mod command;
 pub mod doctor;

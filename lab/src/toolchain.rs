@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The compilers a kernel with Rust needs: which of the installed ones to use, and the two pieces
-//! that are fetched into the cache when the machine has none (the sources of `core`, and bindgen).
+//! The compilers a kernel with Rust needs: which of the installed ones to use, and what is fetched
+//! into the cache when the machine has none: the sources of `core`, and programs written in Rust.
 
-mod bindgen;
+mod built;
 mod machine;
 mod rust_src;
 mod version;
 
-pub use bindgen::ensure_bindgen;
+pub use built::{ensure_bindgen, ensure_mdbook};
 pub use machine::Machine;
 pub use rust_src::ensure_rust_src;
 pub use version::Version;
