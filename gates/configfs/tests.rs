@@ -25,7 +25,7 @@ use callgate::testing::faults::{at_each_place, at_last_places};
 use callgate::testing::memory::{Guarded, Hole};
 use callgate::testing::tools::{self, Tool};
 use callgate::testing::unload::{self, Cycles, Use};
-use callgate::testing::worker::{Watchdog, Worker};
+use callgate::testing::worker::{Watchdog, as_nobody};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::process::{Gid, Uid};
 
@@ -161,19 +161,6 @@ fn names(names: &[&str]) -> Vec<String> {
 fn reload() {
     module::unload(MODULE).unwrap();
     module::load(MODULE_FILE, "").unwrap();
-}
-
-/// Runs `call` as user and group 65534, without any privilege. Credentials belong to a thread; this one
-/// ends with them.
-fn unprivileged<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
-    Worker::spawn(move || {
-        let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
-        rustix::thread::set_thread_groups(&[]).unwrap();
-        rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-        call()
-    })
-    .finish(LIMIT)
 }
 
 // ---- The sample's subsystems --------------------------------------------------------------------
@@ -498,7 +485,7 @@ fn permissions_are_for_everybody() {
     table.case("read, open for writing", Errno::BADF, read(&fd, 9));
     table.finish();
 
-    let table = unprivileged(move || {
+    let table = as_nobody(move || {
         let mut table = Refusals::new();
         for file in [childless.attribute("storeme"), item.attribute("storeme")] {
             let before = file.text().expect("everybody may read");
@@ -525,7 +512,7 @@ fn a_directory_can_be_given_to_a_user() {
     let (user, group) = (Some(Uid::from_raw(65534)), Some(Gid::from_raw(65534)));
     let simple = scene.simple();
     rustix::fs::chown(simple.path(), user, group).unwrap();
-    let made = unprivileged(move || {
+    let made = as_nobody(move || {
         let item = errno(simple.make("mine"))?;
         let refused = attribute_errno(item.attribute("storeme").set(5));
         item.remove().unwrap();

@@ -23,10 +23,9 @@ use callgate::testing::inspect::Call;
 use callgate::testing::memory::{self, Guarded, Hole};
 use callgate::testing::tools::{self, Tool};
 use callgate::testing::unload::{self, Use, while_used};
-use callgate::testing::worker::{Watchdog, Worker};
+use callgate::testing::worker::{Watchdog, Worker, as_nobody};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
-use rustix::process::{Gid, Uid};
 
 use super::abi::{
     AGAIN, BLOB, BYTES, CONTROL, COUNT, DIRECTORY, FILE, GATE, MAKE, MESSAGE, MESSAGE_LIMIT,
@@ -166,19 +165,6 @@ fn poll(file: &Device) -> PollFlags {
     let mut fds = [PollFd::new(file, PollFlags::IN | PollFlags::OUT)];
     rustix::event::poll(&mut fds, Some(&Timespec::default())).unwrap();
     fds[0].revents()
-}
-
-/// What `call` gives in a thread of user and group 65534, without any privilege. Credentials belong to
-/// a thread; this one ends with them.
-fn unprivileged<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
-    Worker::spawn(move || {
-        let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
-        rustix::thread::set_thread_groups(&[]).unwrap();
-        rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-        call()
-    })
-    .finish(LIMIT)
 }
 
 /// debugfs mounted with other options, until this is dropped.
@@ -1268,7 +1254,7 @@ fn it_unloads_with_files_of_one_value_open_all_the_time() {
 #[test]
 fn debugfs_is_roots_unless_it_is_mounted_otherwise() {
     let _tree = tree();
-    let may = |path: String, flags| unprivileged(move || try_open(&path, flags).map(drop));
+    let may = |path: String, flags| as_nobody(move || try_open(&path, flags).map(drop));
     let mut refusals = Refusals::new();
     for path in [myfile(), message(), value("str"), in_tree(BYTES), in_gate(CONTROL)] {
         for flags in [OFlags::RDONLY, OFlags::WRONLY, OFlags::RDWR] {
@@ -1442,10 +1428,10 @@ fn the_client_says_what_is_wrong_and_what_to_do() {
     let error = file("u8").write(b"x").unwrap_err();
     assert_eq!(error.errno(), Some(Errno::INVAL));
     let (path, root) = (file("u8"), debugfs.clone());
-    let error = unprivileged(move || path.get::<u8>()).unwrap_err();
+    let error = as_nobody(move || path.get::<u8>()).unwrap_err();
     assert_eq!(error.errno(), Some(Errno::ACCESS));
     assert!(error.to_string().contains("run as root"), "{error}");
-    assert_eq!(unprivileged(move || root.has(FILE)).unwrap_err().errno(), Some(Errno::ACCESS));
+    assert_eq!(as_nobody(move || root.has(FILE)).unwrap_err().errno(), Some(Errno::ACCESS));
 }
 
 #[test]

@@ -21,8 +21,7 @@ use callgate::testing::faults::{at_each_place, at_last_places};
 use callgate::testing::namespace::Network;
 use callgate::testing::tools::Tool;
 use callgate::testing::unload::{self, Use, while_used};
-use callgate::testing::worker::Watchdog;
-use rustix::process::{Gid, Uid};
+use callgate::testing::worker::{Watchdog, as_nobody};
 
 use super::abi::{self, NUMBER_MAX, RECORDS_MAX, command, kind, record};
 
@@ -162,20 +161,6 @@ fn record_of(attributes: &Attributes) -> (u32, String) {
     (record.get_number(record::NUMBER).unwrap(), text.to_owned())
 }
 
-/// Runs `call` in a thread without privileges.
-fn unprivileged<T: Send>(call: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
-            rustix::thread::set_thread_groups(&[]).unwrap();
-            rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-            call()
-        });
-        thread.join().unwrap()
-    })
-}
-
 /// The module is not loaded while this lives.
 struct Away;
 
@@ -212,7 +197,7 @@ fn a_flood_does_not_fill_the_log() {
     let mut control = Control::fresh();
     let mut log = Log::from_now().unwrap();
     let start = Instant::now();
-    unprivileged(|| {
+    as_nobody(|| {
         (0..1000).for_each(|_| drop(control.call(command::ECHO, &msg("flood")).unwrap()));
     });
     let seconds = start.elapsed().as_secs();
@@ -546,7 +531,7 @@ fn only_administrators_change_records() {
     let mut control = Control::fresh();
     control.add(1, 1, "mine");
     let mut table = Refusals::new();
-    unprivileged(|| {
+    as_nobody(|| {
         let mut control = Control::new();
         let add = some(2, 1, "a");
         table.case("add", Errno::PERM, control.refused(command::ADD, &add));
@@ -842,7 +827,7 @@ fn all_listeners_hear_of_each_change_in_order() {
 fn administrators_hear_what_others_say() {
     let mut control = Control::fresh();
     let mut listener = Listener::new(&control.family, &[RECORDS, ECHOES]).unwrap();
-    unprivileged(|| Control::new().call(command::ECHO, &msg("a secret")).map(drop).unwrap());
+    as_nobody(|| Control::new().call(command::ECHO, &msg("a secret")).map(drop).unwrap());
     let heard = listener.next(LIMIT).unwrap().unwrap();
     assert_eq!((heard.command, heard.attributes), (command::HEARD, msg("a secret")));
     control.add(1, 1, "new");

@@ -27,12 +27,11 @@ use callgate::testing::process::Forked;
 use callgate::testing::signal::{self, Caught, Then};
 use callgate::testing::tools::Tool;
 use callgate::testing::unload::{Use, while_used};
-use callgate::testing::worker::{Watchdog, Worker};
+use callgate::testing::worker::{Watchdog, Worker, as_nobody};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::mm::{Advice, MprotectFlags};
-use rustix::process::{Gid, Uid};
 
 use super::abi::{
     CHANNEL_PAGES, FILE_MODE, GREETING, MESSAGE_LIMIT, MODE, PAGE_SIZE, PAGE_WORDS, RING,
@@ -1128,26 +1127,14 @@ fn the_nodes_have_the_modes_that_they_should() {
     }
 }
 
-/// Runs `work` as user and group 65534, without any privilege, in a thread that ends with it.
-fn unprivileged<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    Worker::spawn(move || {
-        let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
-        rustix::thread::set_thread_groups(&[]).unwrap();
-        rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-        work()
-    })
-    .finish(LIMIT)
-}
-
 fn open_unprivileged(path: &'static str) -> Result<(), Errno> {
-    unprivileged(move || {
+    as_nobody(move || {
         Device::open(path).map(drop).map_err(|error| error.errno().unwrap())
     })
 }
 
 fn open_unprivileged_for_reading(path: &'static str) -> Result<(), Errno> {
-    unprivileged(move || {
+    as_nobody(move || {
         let device = Device::options().read(true).open(path);
         let device = device.map_err(|error| error.errno().unwrap())?;
         errno(options().view(device, PAGE_SIZE)).map(drop)

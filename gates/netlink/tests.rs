@@ -20,10 +20,9 @@ use callgate::testing::memory::Hole;
 use callgate::testing::namespace::Network;
 use callgate::testing::tools;
 use callgate::testing::unload::{self, Use, while_used};
-use callgate::testing::worker::Watchdog;
+use callgate::testing::worker::{Watchdog, as_nobody};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType, bind, sendto, socket};
-use rustix::process::{Gid, Uid};
 
 use super::abi::{self, PROTOCOL, PROTOCOLS, kind};
 
@@ -81,20 +80,6 @@ fn bare(protocol: u32, of_type: SocketType) -> Result<OwnedFd, Errno> {
     socket(AddressFamily::NETLINK, of_type, protocol)
 }
 
-/// Runs `call` in a thread without privileges.
-fn unprivileged<T: Send>(call: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
-            rustix::thread::set_thread_groups(&[]).unwrap();
-            rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-            call()
-        });
-        thread.join().unwrap()
-    })
-}
-
 /// The module is not loaded while this lives.
 struct Away;
 
@@ -130,7 +115,7 @@ fn a_flood_does_not_fill_the_log() {
     drop(Away::new());
     let mut log = Log::from_now().unwrap();
     let start = Instant::now();
-    unprivileged(|| {
+    as_nobody(|| {
         let mut client = client();
         (0..1000).for_each(|_| call(&mut client, kind::ECHO, &msg("flood")).unwrap());
     });
@@ -230,7 +215,7 @@ fn bad_requests_are_refused() {
     }
     table.case("count something", Errno::INVAL, call(&mut client, kind::COUNT, &good));
     table.case("count a byte", Errno::INVAL, call(&mut client, kind::COUNT, &torn(b"\0")));
-    unprivileged(|| {
+    as_nobody(|| {
         let mut client = self::client();
         table.case("say", Errno::PERM, call(&mut client, kind::SAY, &good));
         table.case("say nothing", Errno::PERM, call(&mut client, kind::SAY, &new()));
@@ -288,7 +273,7 @@ fn bad_sockets_and_datagrams_are_refused() {
             table.case(&format!("from {hole:?}"), Errno::FAULT, hole.write(&first, 64));
         }
     }
-    unprivileged(|| {
+    as_nobody(|| {
         let client = client();
         table.case("join", Errno::PERM, client.join(abi::GROUP).map_err(|error| errno(&error)));
         let bare = bare(PROTOCOL, SocketType::RAW).unwrap();

@@ -22,8 +22,7 @@ use callgate::testing::memory::{Guarded, Hole};
 use callgate::testing::namespace::Network;
 use callgate::testing::tools::{self, Tool};
 use callgate::testing::unload::{self, Use, while_used};
-use callgate::testing::worker::{Watchdog, Worker};
-use rustix::process::{Gid, Uid};
+use callgate::testing::worker::{Watchdog, as_nobody};
 use rustix::thread::CpuSet;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -177,18 +176,6 @@ fn run_anywhere() {
 /// `len` bytes that are not all the same.
 fn bytes(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 31 + at / 256).to_le_bytes()[0]).collect()
-}
-
-/// `work`'s result, which it is to have within the limit, from a thread of its own.
-fn as_nobody<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let worker = Worker::spawn(|| {
-        let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
-        rustix::thread::set_thread_groups(&[]).unwrap();
-        rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-        work()
-    });
-    worker.finish(LIMIT)
 }
 
 /// What the module logs of texts during `work`, in a second of its own.

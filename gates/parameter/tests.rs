@@ -24,9 +24,8 @@ use callgate::testing::inspect::{self, Call};
 use callgate::testing::memory::{Guarded, Hole};
 use callgate::testing::tools::{self, Tool};
 use callgate::testing::unload::{self, Use};
-use callgate::testing::worker::{Watchdog, Worker};
+use callgate::testing::worker::{Watchdog, Worker, as_nobody};
 use rustix::fs::OFlags;
-use rustix::process::{Gid, Uid};
 
 use super::abi::{LIST_MAX, Limits, NAMES_MAX};
 
@@ -777,25 +776,12 @@ fn memory_that_faults_is_told_and_changes_nothing() {
 
 // ---- Who may --------------------------------------------------------------------------------------
 
-/// Does `work` in a thread that belongs to nobody. The kernel has credentials for each thread; this one
-/// ends with them.
-fn unprivileged<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    Worker::spawn(move || {
-        let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
-        rustix::thread::set_thread_groups(&[]).unwrap();
-        rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-        work()
-    })
-    .finish(LIMIT)
-}
-
 #[test]
 fn everybody_else_may_what_the_mode_says() {
     let _loaded = Loaded::new();
     let mut refusals = Refusals::new();
     for (name, mode, at_first) in FILES {
-        let (written, read_back) = unprivileged(move || (write(name, b"1"), read(name)));
+        let (written, read_back) = as_nobody(move || (write(name, b"1"), read(name)));
         refusals.case(&format!("{name} written by nobody"), Errno::ACCESS, written);
         if mode & 0o004 == 0 {
             refusals.case(&format!("{name} read by nobody"), Errno::ACCESS, read_back);
@@ -807,7 +793,7 @@ fn everybody_else_may_what_the_mode_says() {
     refusals.case(
         "loaded by nobody",
         Errno::PERM,
-        unprivileged(|| module::load(MODULE_FILE, "value=1").map_err(|error| error.errno().unwrap())),
+        as_nobody(|| module::load(MODULE_FILE, "value=1").map_err(|error| error.errno().unwrap())),
     );
     refusals.finish();
     assert_eq!(shown("value"), "0");
@@ -818,11 +804,11 @@ fn a_file_given_away_belongs_to_its_new_owner() {
     let _loaded = Loaded::new();
     let path = parameters().attribute("value").unwrap().path().to_owned();
     std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
-    assert_eq!(unprivileged(|| write("value", b"5")), Ok(()));
+    assert_eq!(as_nobody(|| write("value", b"5")), Ok(()));
     assert_eq!(shown("value"), "5");
     // The owner is that of this file, and goes with it.
     load("").unwrap();
-    assert_eq!(unprivileged(|| write("value", b"6")), Err(Errno::ACCESS));
+    assert_eq!(as_nobody(|| write("value", b"6")), Err(Errno::ACCESS));
 }
 
 #[test]

@@ -21,8 +21,7 @@ use callgate::testing::Refusals;
 use callgate::testing::faults::at_each_place;
 use callgate::testing::memory::{Guarded, Hole, Shared, page_size};
 use callgate::testing::tools::Tool;
-use callgate::testing::worker::{Watchdog, Worker};
-use rustix::process::{Gid, Uid};
+use callgate::testing::worker::{Watchdog, as_nobody};
 use zerocopy::IntoBytes;
 
 use super::abi::{
@@ -150,18 +149,6 @@ fn logged_during(work: impl FnOnce()) -> Vec<String> {
         }
     }
     lines
-}
-
-/// Runs `work` as a user who may do nothing.
-fn as_nobody<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let worker = Worker::spawn(|| {
-        let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
-        rustix::thread::set_thread_groups(&[]).unwrap();
-        rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-        work()
-    });
-    worker.finish(LIMIT)
 }
 
 /// Calls `work` over and over while another thread does so with `disturb`: as often as that, and longer if

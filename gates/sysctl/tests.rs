@@ -25,10 +25,10 @@ use callgate::testing::memory::{self, Guarded, Hole};
 use callgate::testing::namespace::Network;
 use callgate::testing::tools::{self, Tool};
 use callgate::testing::unload::{self, Use};
-use callgate::testing::worker::Worker;
+use callgate::testing::worker::as_nobody;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags, RawDir};
-use rustix::process::{Gid, Uid};
+use rustix::process::Uid;
 
 use super::abi::{FIRST, MAX, MIN, MODES, STRING_SIZE};
 
@@ -1373,15 +1373,3 @@ fn a_load_that_runs_out_of_memory_leaves_nothing_behind() {
 
 // ---- Help ---------------------------------------------------------------------------------------
 
-/// Runs `work` in a thread of user and group 65534, without any privilege. Credentials belong to a
-/// thread; this one ends with them.
-fn as_nobody<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    Worker::spawn(move || {
-        let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
-        rustix::thread::set_thread_groups(&[]).unwrap();
-        rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-        work()
-    })
-    .finish(LIMIT)
-}

@@ -25,12 +25,11 @@ use callgate::testing::memory::{self, Guarded, Hole};
 use callgate::testing::numbers::{NO_NUMBERS, NUMBERS};
 use callgate::testing::tools::{self, Tool, shell};
 use callgate::testing::unload::{self, Use};
-use callgate::testing::worker::{Watchdog, Worker};
+use callgate::testing::worker::{Watchdog, Worker, as_nobody};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, XattrFlags};
 use rustix::io;
-use rustix::process::{Gid, Uid};
 
 use super::abi::{self, BLOB_SIZE, NOTE_LIMIT};
 
@@ -138,19 +137,6 @@ fn read(open: &Open, len: usize) -> Result<Vec<u8>, Errno> {
 /// The errno with which something was refused; what was not refused is the mistake.
 fn refusal<T>(result: Result<T, Error>) -> Result<T, Errno> {
     result.map_err(|error| error.errno().unwrap())
-}
-
-/// Runs `work` as user and group 65534, without any privilege. Credentials belong to a thread; this one
-/// ends with them.
-fn as_nobody<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    Worker::spawn(move || {
-        let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
-        rustix::thread::set_thread_groups(&[]).unwrap();
-        rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-        work()
-    })
-    .finish(LIMIT)
 }
 
 /// `len` bytes in which no short stretch comes twice soon.

@@ -1,14 +1,37 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A thread whose end can be waited for, but not for ever; and an end for a test that waits itself.
+//! A thread whose end can be waited for, but not for ever; one that is nobody; and an end for a test that
+//! waits itself.
 
+use std::panic::resume_unwind;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::Pid;
+use rustix::process::{Gid, Pid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::inspect::{Call, wait_until_asleep_in};
+
+/// Runs `work` in a thread that is nobody: user and group 65534, in no other group, and without any
+/// capability. Credentials belong to a thread, so the others keep theirs.
+///
+/// # Panics
+///
+/// If the thread may not become nobody, or `work` panics.
+pub fn as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let nobody = || {
+        let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
+        set_thread_groups(&[]).expect("it leaves its groups");
+        set_thread_res_gid(group, group, group).expect("it changes its group");
+        set_thread_res_uid(user, user, user).expect("it changes its user");
+        work()
+    };
+    match std::thread::scope(|scope| scope.spawn(nobody).join()) {
+        Ok(result) => result,
+        Err(panic) => resume_unwind(panic),
+    }
+}
 
 /// A thread that does one thing, which may be to sleep in the kernel.
 #[derive(Debug)]
