@@ -96,7 +96,7 @@ impl Socket {
     /// - `EAFNOSUPPORT`: the kernel does not know this family of addresses, as IPv6 with `ipv6.disable=1`.
     /// - `EINVAL`: a link-local address without a scope.
     /// - `EACCES`: a port below `net.ipv4.ip_unprivileged_port_start`, and the current task may not.
-    /// - `ENOMEM`, and others.
+    /// - `ENOMEM`, `ENFILE` for a lack of memory as well, and others.
     #[inline]
     pub fn bind(net: &Net, address: SocketAddr) -> Result<Self> {
         let family = match address {
