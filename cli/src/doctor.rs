@@ -25,7 +25,7 @@ pub fn run(install: bool, json: bool) -> Result<Outcome> {
     if install {
         doctor::ensure(Needs::ALL)?;
     }
-    let findings = doctor::check(Needs::ALL);
+    let findings = doctor::check(Needs::ALL)?;
     let missing: Vec<_> = findings.iter().filter(|finding| !finding.is_ok()).collect();
     if json {
         print_json(&findings, &missing)?;

@@ -72,7 +72,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// An interactive VM with the modules at hand and the host's tools, read-only.
+    /// An interactive VM with the modules at hand and a copy of the host's files, forgotten at its end.
     Shell {
         /// Boot this kernel.
         #[arg(long, value_enum, default_value = "release")]

@@ -20,7 +20,9 @@ pub fn run(window: Option<(u16, u16)>) -> Result<bool> {
     std::fs::create_dir_all(PLACE)?;
     for module in std::fs::read_dir(guest::MODULES)? {
         let module = module?;
-        std::fs::copy(module.path(), Path::new(PLACE).join(module.file_name()))?;
+        if module.file_type()?.is_file() {
+            std::fs::copy(module.path(), Path::new(PLACE).join(module.file_name()))?;
+        }
     }
     std::fs::copy(guest::PROGRAMS, Path::new(PLACE).join("gate"))?;
 

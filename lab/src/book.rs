@@ -40,6 +40,9 @@ const SOURCES: [&str; 7] = [
     "tests.rs",
 ];
 
+/// Where the libraries are that both sides use.
+const LIBRARIES: [&str; 2] = ["kernel", "user/src"];
+
 /// Makes the book and checks its links. Returns the page to open.
 pub fn build(lab: &Lab) -> Result<PathBuf> {
     let mdbook = ensure_mdbook(&lab.cache)?;
@@ -54,6 +57,7 @@ pub fn build(lab: &Lab) -> Result<PathBuf> {
         fs::create_dir_all(path.parent().unwrap_or(&place))?;
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     }
+    fs::copy(lab.repository.join("book/wide.css"), place.join("wide.css"))?;
     let settings = fs::read_to_string(lab.repository.join("book/book.toml"))?;
     fs::write(place.join("book.toml"), settings + &pages.not_searched())?;
     Cmd::new(mdbook)
@@ -108,6 +112,14 @@ impl Pages {
                 .extend(links.into_iter().filter(|link| !sources.contains(link)));
             pages.texts.insert(shown(path), text);
         }
+        for folder in LIBRARIES {
+            for entry in fs::read_dir(repository.join(folder)).context("reading a library")? {
+                let path = Path::new(folder).join(entry?.file_name());
+                if path.extension().is_some_and(|end| end == "rs") {
+                    pages.others.insert(path);
+                }
+            }
+        }
         for path in sources.iter().chain(&pages.others) {
             pages
                 .texts
@@ -121,12 +133,11 @@ impl Pages {
         summary.push_str("\n# The gates\n\n");
         for (gate, chapter) in gates.iter().zip(&chapters) {
             writeln!(summary, "- [{}]({})", gate.name, shown(chapter).display())?;
-            for path in sources
-                .iter()
-                .filter(|path| path.parent() == chapter.parent())
-            {
-                let name = path.file_name().unwrap_or_default().display();
-                writeln!(summary, "  - [{name}]({})", shown(path).display())?;
+            for name in SOURCES {
+                let path = chapter.with_file_name(name);
+                if sources.contains(&path) {
+                    writeln!(summary, "  - [{name}]({})", shown(&path).display())?;
+                }
             }
         }
         summary.push_str("\n# The whole\n\n");
@@ -174,9 +185,14 @@ fn shown(path: &Path) -> PathBuf {
 
 /// The page that shows a source file.
 fn source(path: &Path, text: &str) -> String {
-    let path = path.display();
+    let language = match path.extension().and_then(|end| end.to_str()) {
+        Some("rs") => "rust,ignore",
+        Some("patch") => "diff",
+        Some(end) => end,
+        None => "",
+    };
     // A longer fence than any in a file of ours.
-    format!("# {path}\n\n``````rust,ignore\n{text}``````\n")
+    format!("# {}\n\n``````{language}\n{text}``````\n", path.display())
 }
 
 /// The text of a page with its links made those of the book; and the source files that it links to.
@@ -194,6 +210,9 @@ fn rewrite(
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if let Some(info) = line.strip_prefix("```") {
+            if let Some((_, file)) = info.split_once(" from ") {
+                writeln!(out, "*{file}:*\n")?;
+            }
             // What mdBook makes of a quotation's info string is not what it says.
             let info = if info.starts_with("rust") {
                 "rust,ignore"
@@ -344,7 +363,7 @@ mod tests {
             ),
             (
                 "```rust from module.rs\n    if a {\n        b[1](x);\n\n    }\n```",
-                "```rust,ignore\nif a {\n    b[1](x);\n\n}\n```",
+                "*module.rs:*\n\n```rust,ignore\nif a {\n    b[1](x);\n\n}\n```",
             ),
         ] {
             assert_eq!(rewritten(line).unwrap(), expected);

@@ -11,6 +11,7 @@ use std::fmt;
 
 use anyhow::Result;
 
+use crate::command::check_interrupted;
 use crate::toolchain::{Machine, Version};
 
 /// What a command is going to do.
@@ -119,8 +120,14 @@ impl fmt::Display for Finding {
 }
 
 /// Looks at everything that is needed on this machine.
-pub fn check(needs: Needs) -> Vec<Finding> {
-    check_on(&Machine::here(), needs)
+///
+/// # Errors
+///
+/// Only if interrupted: then the programs that were asked have told nothing.
+pub fn check(needs: Needs) -> Result<Vec<Finding>> {
+    let findings = check_on(&Machine::here(), needs);
+    check_interrupted()?;
+    Ok(findings)
 }
 
 /// Looks at everything that is needed on the given machine.
@@ -140,7 +147,7 @@ pub fn check_on(machine: &Machine, needs: Needs) -> Vec<Finding> {
 
 /// Makes sure that everything needed is there, installing what is not. Fails with [`Missing`].
 pub fn ensure(needs: Needs) -> Result<()> {
-    let missing: Vec<_> = check(needs)
+    let missing: Vec<_> = check(needs)?
         .into_iter()
         .filter(|finding| !finding.is_ok())
         .collect();

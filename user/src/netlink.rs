@@ -121,7 +121,7 @@ impl fmt::Display for Refusal {
             write!(f, " ({message})")?;
         }
         if !self.attribute.is_empty() {
-            write!(f, "; correct attribute {}", Path(&self.attribute))?;
+            write!(f, "; the attribute at fault is {}", Path(&self.attribute))?;
         }
         if let Some(missing) = self.missing {
             let path: Vec<_> = self.missing_from.iter().copied().chain([missing]).collect();

@@ -92,7 +92,7 @@ pub fn install(findings: &[Finding], needs: Needs) -> Result<()> {
         let reason = format!("apt-get could not install it: {error:#}");
         return require(findings, &reason);
     }
-    require(&check(needs), "It is still missing after apt-get has run")
+    require(&check(needs)?, "It is still missing after apt-get has run")
 }
 
 /// Fails when any of the findings is not met.

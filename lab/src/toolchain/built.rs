@@ -17,6 +17,8 @@ struct Program {
     package: &'static str,
     /// The version that is installed where the machine has none of its series.
     version: Version,
+    /// The features that it is built with; `None` for those it has by default.
+    features: Option<&'static str>,
     /// How many packages cargo compiles for it: for the estimate of time only.
     crates: u64,
 }
@@ -26,6 +28,7 @@ const BINDGEN: Program = Program {
     command: "bindgen",
     package: "bindgen-cli",
     version: Version::new(0, 72, 1),
+    features: None,
     crates: 46,
 };
 
@@ -34,7 +37,9 @@ const MDBOOK: Program = Program {
     command: "mdbook",
     package: "mdbook",
     version: Version::new(0, 5, 4),
-    crates: 123,
+    // Without a web server.
+    features: Some("search"),
+    crates: 90,
 };
 
 /// A bindgen of the 0.72 series: the one on `PATH`, else one built into the cache.
@@ -53,6 +58,7 @@ impl Program {
             command,
             package,
             version,
+            features,
             crates,
         } = *self;
         if let Some(found) = Machine::here()
@@ -74,9 +80,11 @@ impl Program {
         let target = cache.scratch(&format!("{command}-target"))?;
         let progress = step(&format!("building {command} {version} into the cache"));
         let mut compiled = 0;
+        let features = features.map(|features| ["--no-default-features", "--features", features]);
         Cmd::new("cargo")
             .args(["install", "--locked", "--no-track", package, "--version"])
             .arg(version.to_string())
+            .args(features.iter().flatten())
             .arg("--root")
             .arg(scratch.path())
             .env("CARGO_TARGET_DIR", target.path())

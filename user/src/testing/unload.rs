@@ -64,6 +64,9 @@ pub fn while_used(
     users: &[&(dyn Fn() -> Use + Sync)],
 ) -> Cycles {
     let cycles = cycles();
+    // Anew, so that it has nothing left of what other tests did to it.
+    unload_within(name, limit);
+    module::load(file, "").unwrap_or_else(|error| panic!("{error}"));
     let done = AtomicBool::new(false);
     let (reached, missed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let mut refused = 0;
@@ -93,18 +96,7 @@ pub fn while_used(
                 );
                 thread::sleep(Duration::from_millis(1));
             }
-            loop {
-                match module::unload(name) {
-                    Ok(()) => break,
-                    Err(error) if error.errno() == Some(Errno::AGAIN) => refused += 1,
-                    Err(error) => panic!("cycle {cycle}: {error}"),
-                }
-                assert!(
-                    Instant::now() < end,
-                    "cycle {cycle}: {name} is always in use"
-                );
-                thread::yield_now();
-            }
+            refused += unload_within(name, limit);
             module::load(file, "").unwrap_or_else(|error| panic!("cycle {cycle}: {error}"));
             assert!(
                 Instant::now() < end,
@@ -120,6 +112,21 @@ pub fn while_used(
     };
     println!("{result:?}");
     result
+}
+
+/// Unloads the module, and returns how often the kernel refused because it was in use.
+fn unload_within(name: &str, limit: Duration) -> usize {
+    let end = Instant::now() + limit;
+    let mut refused = 0;
+    loop {
+        match module::unload(name) {
+            Ok(()) => return refused,
+            Err(error) if error.errno() == Some(Errno::AGAIN) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(Instant::now() < end, "{name} is always in use");
+        thread::yield_now();
+    }
 }
 
 struct SetOnDrop<'a>(&'a AtomicBool);
