@@ -39,7 +39,7 @@ const MDBOOK: Program = Program {
     version: Version::new(0, 5, 4),
     // Without a web server.
     features: Some("search"),
-    crates: 90,
+    crates: 123,
 };
 
 /// A bindgen of the 0.72 series: the one on `PATH`, else one built into the cache.
