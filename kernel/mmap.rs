@@ -170,23 +170,6 @@ impl Words for Area {
     }
 }
 
-impl<T: Words> Words for Arc<T> {
-    #[inline]
-    fn load(&self, at: usize, order: Ordering) -> u64 {
-        (**self).load(at, order)
-    }
-
-    #[inline]
-    fn store(&self, at: usize, value: u64, order: Ordering) {
-        (**self).store(at, value, order);
-    }
-
-    #[inline]
-    fn fence(&self) {
-        (**self).fence();
-    }
-}
-
 /// What mmap(2) maps, and how.
 #[must_use = "nothing is mapped unless `FileOperations::mmap` returns it"]
 pub struct Mapping<'a> {

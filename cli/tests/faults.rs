@@ -290,22 +290,34 @@ fn a_module_that_refuses_to_unload_is_a_failure() {
     plant("unload-refused", "release", 1, "in use");
 }
 
-#[test]
-fn qemu_killed_from_outside_is_a_failure() {
+/// Kills the QEMU that `start` names, and looks for what callgate says of it.
+fn kill_qemu(start: fn() -> (Child, i32), said: &[&str]) {
     let _alone = alone();
-    let (child, qemu) = waiting_machine();
+    let (child, qemu) = start();
     signal("KILL", qemu);
     let (status, stderr) = end(child);
     assert_eq!(status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("signal: 9"), "{stderr}");
+    for said in said {
+        assert!(stderr.contains(said), "{stderr}");
+    }
     no_qemu_within_seconds();
 }
 
 #[test]
-fn ctrl_c_ends_the_vm() {
+fn qemu_killed_from_outside_is_a_failure() {
+    kill_qemu(waiting_machine, &["signal: 9"]);
+}
+
+#[test]
+fn the_death_of_the_other_machine_is_a_failure() {
+    kill_qemu(joined_machines, &["the other machine: ", "signal: 9"]);
+}
+
+/// Interrupts the callgate that `start` starts, which is to leave nothing behind.
+fn interrupt(start: fn() -> (Child, i32)) {
     let _alone = alone();
     let before = temporary();
-    let (child, _) = waiting_machine();
+    let (child, _) = start();
     signal("INT", i32::try_from(child.id()).unwrap());
     let (status, stderr) = end(child);
     assert_eq!(status.code(), Some(130), "{stderr}");
@@ -315,27 +327,13 @@ fn ctrl_c_ends_the_vm() {
 }
 
 #[test]
-fn the_death_of_the_other_machine_is_a_failure() {
-    let _alone = alone();
-    let (child, other) = joined_machines();
-    signal("KILL", other);
-    let (status, stderr) = end(child);
-    assert_eq!(status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("the other machine: "), "{stderr}");
-    assert!(stderr.contains("signal: 9"), "{stderr}");
-    no_qemu_within_seconds();
+fn ctrl_c_ends_the_vm() {
+    interrupt(waiting_machine);
 }
 
 #[test]
 fn ctrl_c_ends_both_machines() {
-    let _alone = alone();
-    let before = temporary();
-    let (child, _) = joined_machines();
-    signal("INT", i32::try_from(child.id()).unwrap());
-    let (status, stderr) = end(child);
-    assert_eq!(status.code(), Some(130), "{stderr}");
-    no_qemu_within_seconds();
-    assert_eq!(temporary(), before);
+    interrupt(joined_machines);
 }
 
 #[test]

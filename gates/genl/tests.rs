@@ -19,8 +19,8 @@ use callgate::netlink::{self, Attributes, Message};
 use callgate::testing::Refusals;
 use callgate::testing::faults::{at_each_place, at_last_places};
 use callgate::testing::namespace::Network;
-use callgate::testing::tools::Tool;
-use callgate::testing::unload::{self, Use, while_used};
+use callgate::testing::tools::{Tool, module_tree};
+use callgate::testing::unload::{self, Away, Use, while_used};
 use callgate::testing::worker::{Watchdog, as_nobody};
 
 use super::abi::{self, NUMBER_MAX, RECORDS_MAX, command, kind, record};
@@ -75,7 +75,7 @@ impl Control {
 
     /// The same, with no records.
     fn fresh() -> Self {
-        drop(Away::new());
+        drop(Away::new(MODULE, MODULE_FILE));
         Self::new()
     }
 
@@ -161,22 +161,6 @@ fn record_of(attributes: &Attributes) -> (u32, String) {
     (record.get_number(record::NUMBER).unwrap(), text.to_owned())
 }
 
-/// The module is not loaded while this lives.
-struct Away;
-
-impl Away {
-    fn new() -> Self {
-        module::unload(MODULE).unwrap();
-        Self
-    }
-}
-
-impl Drop for Away {
-    fn drop(&mut self) {
-        module::load(MODULE_FILE, "").unwrap();
-    }
-}
-
 // ---- The HOWTO's exchange -----------------------------------------------------------------------
 
 #[test]
@@ -227,7 +211,7 @@ fn the_reply_has_the_number_of_the_request_and_goes_to_its_sender() {
 
 #[test]
 fn the_program_does_what_the_howtos_does() {
-    drop(Away::new());
+    drop(Away::new(MODULE, MODULE_FILE));
     super::program::main().unwrap();
 }
 
@@ -941,22 +925,15 @@ fn libnls_tools_know_the_family() {
     println!("{text}");
 }
 
-/// The client of YNL that comes with the kernel.
-fn ynl() -> String {
-    let release = rustix::system::uname();
-    let release = release.release().to_str().unwrap();
-    format!("/lib/modules/{release}/build/tools/net/ynl/pyynl/cli.py")
-}
-
 #[test]
 fn the_kernels_own_python_client_speaks_by_the_specification() {
-    drop(Away::new());
+    drop(Away::new(MODULE, MODULE_FILE));
     let spec = "/tmp/control_exmpl.yaml";
     fs::write(spec, include_str!("control_exmpl.yaml")).unwrap();
-    let cli = ynl();
+    let cli = module_tree().join("build/tools/net/ynl/pyynl/cli.py");
     // All in one call, as Python takes long to start in the VM.
     let run = |arguments: &[&str]| {
-        let ynl = Tool::new("/usr/bin/python3").args([&cli, "--spec", spec, "--no-schema"]);
+        let ynl = Tool::new("/usr/bin/python3").arg(&cli).args(["--spec", spec, "--no-schema"]);
         ynl.args(["--output-json"]).args(arguments).limit(TOO_LONG).run()
     };
     let record = r#"{"record": {"number": 3, "text": "from python"}, "count": 2}"#;
@@ -1019,7 +996,7 @@ fn any_allocation_may_fail() {
 #[test]
 fn a_load_that_fails_leaves_nothing() {
     let _watchdog = Watchdog::new(TOO_LONG);
-    let away = Away::new();
+    let away = Away::new(MODULE, MODULE_FILE);
     let mut loads = Vec::new();
     let places = at_last_places(
         60,
@@ -1047,7 +1024,7 @@ fn the_family_comes_and_goes() {
     let mut control = Control::new();
     let notify = control.client.family(controller::NAME).unwrap();
     let mut listener = Listener::new(&notify, &[controller::GROUP]).unwrap();
-    let away = Away::new();
+    let away = Away::new(MODULE, MODULE_FILE);
     let echo = msg("hello");
     assert_eq!(control.refused(command::ECHO, &echo), Err(Errno::NOENT));
     assert!(matches!(control.client.family(FAMILY), Err(genl::Error::NoFamily { .. })));
@@ -1093,7 +1070,7 @@ fn it_unloads_while_listeners_are_joined() {
         let listeners = (0..4).map(|_| Listener::new(&control.family, &groups).unwrap());
         let mut listeners: Vec<_> = listeners.collect();
         control.add(1, 1, "new");
-        drop(Away::new());
+        drop(Away::new(MODULE, MODULE_FILE));
         control.family = control.client.family(FAMILY).unwrap();
         control.add(1, 1, "not for them");
         for listener in &mut listeners {

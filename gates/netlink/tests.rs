@@ -19,7 +19,7 @@ use callgate::testing::faults::{at_each_place, at_last_places};
 use callgate::testing::memory::Hole;
 use callgate::testing::namespace::Network;
 use callgate::testing::tools;
-use callgate::testing::unload::{self, Use, while_used};
+use callgate::testing::unload::{self, Away, Use, while_used};
 use callgate::testing::worker::{Watchdog, as_nobody};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType, bind, sendto, socket};
@@ -80,27 +80,11 @@ fn bare(protocol: u32, of_type: SocketType) -> Result<OwnedFd, Errno> {
     socket(AddressFamily::NETLINK, of_type, protocol)
 }
 
-/// The module is not loaded while this lives.
-struct Away;
-
-impl Away {
-    fn new() -> Self {
-        module::unload(MODULE).unwrap();
-        Self
-    }
-}
-
-impl Drop for Away {
-    fn drop(&mut self) {
-        module::load(MODULE_FILE, "").unwrap();
-    }
-}
-
 // ---- Requests and answers -----------------------------------------------------------------------
 
 #[test]
 fn a_message_is_answered() {
-    drop(Away::new());
+    drop(Away::new(MODULE, MODULE_FILE));
     let (mut client, mut log) = (client(), Log::from_now().unwrap());
     let replies = client.request(kind::ECHO, msg("hello from userspace").as_bytes()).unwrap();
     let [reply] = &replies[..] else { panic!("{replies:?}") };
@@ -112,7 +96,7 @@ fn a_message_is_answered() {
 #[test]
 fn a_flood_does_not_fill_the_log() {
     let _watchdog = Watchdog::new(TOO_LONG);
-    drop(Away::new());
+    drop(Away::new(MODULE, MODULE_FILE));
     let mut log = Log::from_now().unwrap();
     let start = Instant::now();
     as_nobody(|| {
@@ -368,7 +352,7 @@ fn each_network_namespace_has_its_own_count_and_listeners() {
 
 #[test]
 fn there_are_32_protocols_and_a_number_has_one_owner() {
-    let away = Away::new();
+    let away = Away::new(MODULE, MODULE_FILE);
     let load = |protocol: u32| {
         module::load(MODULE_FILE, &format!("protocol={protocol}")).map_err(|e| e.errno().unwrap())
     };
@@ -409,7 +393,7 @@ fn tools_see_the_kernels_socket() {
     assert!(has(&table), "{table}");
     let parameter = tools::shell("cat /proc/net/netlink").success();
     assert!(has(&parameter));
-    let away = Away::new();
+    let away = Away::new(MODULE, MODULE_FILE);
     assert!(!has(&fs::read_to_string("/proc/net/netlink").unwrap()));
     drop(away);
 }
@@ -444,7 +428,7 @@ fn any_allocation_may_fail() {
 fn a_load_that_fails_leaves_nothing() {
     let _watchdog = Watchdog::new(TOO_LONG);
     let other = Network::new().unwrap();
-    let away = Away::new();
+    let away = Away::new(MODULE, MODULE_FILE);
     let mut loads = Vec::new();
     let places = at_last_places(
         60,
@@ -469,7 +453,7 @@ fn a_load_that_fails_leaves_nothing() {
 fn a_load_that_fails_waits_for_those_who_send() {
     let _watchdog = Watchdog::new(TOO_LONG);
     let (_other, done) = (Network::new().unwrap(), AtomicBool::new(false));
-    let (away, answered) = (Away::new(), AtomicUsize::new(0));
+    let (away, answered) = (Away::new(MODULE, MODULE_FILE), AtomicUsize::new(0));
     let mut failed = 0;
     let places = thread::scope(|scope| {
         for _ in 0..2 {

@@ -24,7 +24,7 @@ use callgate::testing::faults::at_last_places;
 use callgate::testing::memory::{self, Guarded, Hole};
 use callgate::testing::namespace::Network;
 use callgate::testing::tools::{self, Tool};
-use callgate::testing::unload::{self, Use};
+use callgate::testing::unload::{self, Away, Use};
 use callgate::testing::worker::as_nobody;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags, RawDir};
@@ -78,25 +78,9 @@ fn set(name: &str, value: &str) {
     setting(name).set(value).unwrap();
 }
 
-/// The module is not loaded while this lives.
-struct Away;
-
-impl Away {
-    fn new() -> Self {
-        module::unload(MODULE).unwrap();
-        Self
-    }
-}
-
-impl Drop for Away {
-    fn drop(&mut self) {
-        module::load(MODULE_FILE, "").unwrap();
-    }
-}
-
 /// Unloads the module and loads it again: all settings are as they are to begin with.
 fn reload() {
-    drop(Away::new());
+    drop(Away::new(MODULE, MODULE_FILE));
 }
 
 fn open(name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -844,7 +828,7 @@ fn settings_outside_of_net_are_the_same_for_all() {
 fn namespaces_that_were_there_first_get_theirs_with_the_module() {
     let other = Network::new().unwrap();
     other.enter(|| set(VALUES[0], "19"));
-    let away = Away::new();
+    let away = Away::new(MODULE, MODULE_FILE);
     let gone = other.enter(|| setting(VALUES[0]).text().unwrap_err().errno());
     let listed = other.enter(|| sysctl::list("net.test").unwrap_err().errno());
     drop(away);
@@ -1176,7 +1160,7 @@ fn an_open_file_does_not_keep_the_module_and_is_dead_without_it() {
         .chain([open(VALUES[0], OFlags::RDWR).unwrap()])
         .collect();
     let directory = fs::File::open("/proc/sys/net/test").unwrap();
-    let away = Away::new();
+    let away = Away::new(MODULE, MODULE_FILE);
     let mut table = Refusals::new();
     let mut use_all = |when: &str| {
         for file in &files {
@@ -1324,7 +1308,7 @@ fn it_can_go_while_another_namespace_uses_it() {
 #[test]
 fn a_load_that_runs_out_of_memory_leaves_nothing_behind() {
     let other = Network::new().unwrap();
-    let away = Away::new();
+    let away = Away::new(MODULE, MODULE_FILE);
     let done = AtomicBool::new(false);
     // What was loaded, and whether there was anything to be seen of it.
     let mut loads = Vec::new();

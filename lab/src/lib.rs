@@ -4,7 +4,8 @@
 //!
 //! Top down: [`run`] does what a command asks for, with a [`kernel`], the [`modules`] and the
 //! [`userspace`] built for it, in a [`vm`] whose console [`splat`] reads and whose end [`verdict`]
-//! judges. The [`book`] is made of the checkout alone. [`doctor`], [`fetch`] and [`toolchain`] see to it that all of that can be built.
+//! judges. The [`book`] is made of the checkout alone. [`doctor`], [`fetch`] and [`toolchain`] see to it
+//! that all of that can be built.
 
 #![forbid(unsafe_code)]
 

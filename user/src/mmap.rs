@@ -463,20 +463,6 @@ impl Words for Mapping {
     }
 }
 
-impl<T: Words + ?Sized> Words for Arc<T> {
-    fn load(&self, at: usize, order: Ordering) -> u64 {
-        (**self).load(at, order)
-    }
-
-    fn store(&self, at: usize, value: u64, order: Ordering) {
-        (**self).store(at, value, order);
-    }
-
-    fn fence(&self) {
-        (**self).fence();
-    }
-}
-
 /// Where the rings of a channel are in its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rings {

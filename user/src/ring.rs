@@ -30,6 +30,7 @@
 //! either the sleeper finds the change, or the other one finds the sleeper. The flag is taken down by
 //! whoever rings; so there is one ring for each sleep, and none while both are busy.
 
+use core::ops::Deref;
 use core::sync::atomic::Ordering;
 
 /// Memory that is shared, as words.
@@ -65,7 +66,8 @@ pub trait Words {
     }
 }
 
-impl<T: Words + ?Sized> Words for &T {
+/// Whatever leads to such memory, as a reference or an `Arc` does.
+impl<P: Deref<Target: Words>> Words for P {
     #[inline]
     fn load(&self, at: usize, order: Ordering) -> u64 {
         (**self).load(at, order)

@@ -129,6 +129,31 @@ fn unload_within(name: &str, limit: Duration) -> usize {
     }
 }
 
+/// A module is not loaded while this lives.
+#[derive(Debug)]
+#[must_use = "the module is loaded again when this is dropped"]
+pub struct Away<'a> {
+    file: &'a str,
+}
+
+impl<'a> Away<'a> {
+    /// Unloads the module `name`. When this is dropped, it is loaded again from `file`.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be unloaded, or, when this is dropped, loaded.
+    pub fn new(name: &str, file: &'a str) -> Self {
+        module::unload(name).unwrap_or_else(|error| panic!("{error}"));
+        Self { file }
+    }
+}
+
+impl Drop for Away<'_> {
+    fn drop(&mut self) {
+        module::load(self.file, "").unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
