@@ -55,7 +55,6 @@ use kernel::{
             Atomic,
         },
         barrier::{smp_mb, Full},
-        Arc,
     },
 };
 
