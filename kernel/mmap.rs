@@ -96,7 +96,8 @@ impl Area {
         }
         let size = pages.checked_mul(PAGE_SIZE).ok_or(ENOMEM)?;
         let layout = Layout::from_size_align(size, PAGE_SIZE).map_err(|_| ENOMEM)?;
-        // User space decides how often it asks: a failure is its `ENOMEM`, not the log's page of it.
+        // vmalloc() would write a trace into the log whenever it fails, and user space decides how often that
+        // is: `ENOMEM` says enough.
         let flags = GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN;
         let mut area = Self {
             pages: KVVec::with_capacity(pages, GFP_KERNEL)?,
