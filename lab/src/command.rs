@@ -22,21 +22,24 @@ pub use words::quote;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, PipeReader, Write};
+use std::io::{self, PipeReader, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 /// How many of the last lines of output an error repeats.
 const TAIL: usize = 20;
 
 /// How often a wait looks at the interrupt flag, the time limit and the child.
 const TICK: Duration = Duration::from_millis(50);
+
+/// The most that a pipe holds: what an unprivileged user can make it, and far more than it holds of itself.
+const PIPE_LIMIT: usize = 1 << 20;
 
 static VERBOSE: AtomicBool = AtomicBool::new(false);
 
@@ -256,12 +259,10 @@ impl<'a> Cmd<'a> {
             writeln!(log, "$ {}", self.display()).context("writing the log")?;
         }
         let group = self.spawn(Stdio::null(), stdout, stderr)?;
-        let (sender, lines) = channel();
-        for (pipe, is_output) in pipes {
-            let sender = sender.clone();
-            thread::spawn(move || read_lines(pipe, is_output, &sender));
-        }
-        drop(sender);
+        let mut streams: Vec<_> = pipes
+            .into_iter()
+            .map(|(pipe, is_output)| Stream::new(pipe, is_output))
+            .collect();
 
         let mut output = Vec::new();
         let mut tail = VecDeque::with_capacity(TAIL);
@@ -274,16 +275,18 @@ impl<'a> Cmd<'a> {
             if let Some(call) = &mut on_line {
                 call(text.trim_end());
             }
-            if tail.len() == TAIL {
-                tail.pop_front();
-            }
-            tail.push_back(text.trim_end().to_owned());
+            // What was to be an answer says nothing of why there is none.
             if is_output {
                 output.extend_from_slice(&line);
+            } else {
+                if tail.len() == TAIL {
+                    tail.pop_front();
+                }
+                tail.push_back(text.trim_end().to_owned());
             }
             Ok(())
         };
-        let status = self.wait(group, &lines, &mut take)?;
+        let status = self.wait(group, &mut streams, &mut take)?;
         if status.success() {
             return Ok(String::from_utf8_lossy(&output).into_owned());
         }
@@ -294,34 +297,31 @@ impl<'a> Cmd<'a> {
         Err(self.failed(&outcome, status.code(), tail).into())
     }
 
-    /// Hands over lines until the program has ended and its output is drained.
+    /// Hands over lines until the program has ended and all that it wrote is read.
     fn wait(
         &mut self,
         mut group: Group,
-        lines: &Receiver<(bool, Vec<u8>)>,
+        streams: &mut [Stream],
         take: &mut dyn FnMut(bool, Vec<u8>) -> Result<()>,
     ) -> Result<std::process::ExitStatus> {
         let started = Instant::now();
         let mut last_tick = started;
-        let mut drained = false;
-        let mut ended = false;
+        // What the program left running may hold a pipe open, and go on writing: that is not waited for.
+        let mut left = PIPE_LIMIT;
         loop {
-            let pause = if drained {
-                Duration::from_millis(1)
-            } else {
-                TICK
+            // In this order: what is not there after the end never comes.
+            let ended = group.has_ended()?;
+            let open = streams.iter().any(|stream| stream.pipe.is_some());
+            let pause = match (ended, open) {
+                (true, _) => Duration::ZERO,
+                (false, true) => TICK,
+                (false, false) => Duration::from_millis(1),
             };
-            match lines.recv_timeout(pause) {
-                Ok((is_output, line)) => take(is_output, line)?,
-                // What the program left running may hold the pipe open: that is not waited for.
-                Err(RecvTimeoutError::Timeout) if ended => break,
-                Err(RecvTimeoutError::Timeout) => ended = group.has_ended()?,
-                Err(RecvTimeoutError::Disconnected) => {
-                    drained = true;
-                    if group.has_ended()? {
-                        break;
-                    }
-                    thread::sleep(pause);
+            let read = read_some(streams, pause, take)?;
+            if ended {
+                left = left.saturating_sub(read);
+                if read == 0 || left == 0 {
+                    break;
                 }
             }
             if last_tick.elapsed() >= TICK {
@@ -343,6 +343,9 @@ impl<'a> Cmd<'a> {
                 }
             }
         }
+        for stream in streams {
+            stream.close(take)?;
+        }
         let status = group.finish().context("waiting for a program")?;
         // Ctrl-C may have reached the program by another way than through this process.
         check_interrupted()?;
@@ -360,20 +363,74 @@ impl<'a> Cmd<'a> {
     }
 }
 
-/// Sends each line with its newline, as raw bytes.
-fn read_lines(pipe: PipeReader, is_output: bool, sender: &Sender<(bool, Vec<u8>)>) {
-    let mut reader = BufReader::new(pipe);
-    loop {
-        let mut line = Vec::new();
-        match reader.read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {
-                if sender.send((is_output, line)).is_err() {
-                    return;
-                }
-            }
+/// What a program writes, line by line.
+struct Stream {
+    pipe: Option<PipeReader>,
+    is_output: bool,
+    line: Vec<u8>,
+}
+
+impl Stream {
+    fn new(pipe: PipeReader, is_output: bool) -> Self {
+        Self {
+            pipe: Some(pipe),
+            is_output,
+            line: Vec::new(),
         }
     }
+
+    /// Reads once, and hands over each line that is complete, with its newline. Returns how much was read.
+    fn read(&mut self, take: &mut dyn FnMut(bool, Vec<u8>) -> Result<()>) -> Result<usize> {
+        let mut bytes = [0; 1 << 14];
+        let len = match &mut self.pipe {
+            Some(pipe) => pipe.read(&mut bytes).unwrap_or(0),
+            None => 0,
+        };
+        for part in bytes[..len].split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                take(self.is_output, std::mem::take(&mut self.line))?;
+            }
+        }
+        if len == 0 {
+            self.close(take)?;
+        }
+        Ok(len)
+    }
+
+    /// Hands over the last line, if nothing ended it.
+    fn close(&mut self, take: &mut dyn FnMut(bool, Vec<u8>) -> Result<()>) -> Result<()> {
+        self.pipe = None;
+        if self.line.is_empty() {
+            return Ok(());
+        }
+        take(self.is_output, std::mem::take(&mut self.line))
+    }
+}
+
+/// Waits until one of the streams has something, and reads that. Returns how much.
+fn read_some(
+    streams: &mut [Stream],
+    pause: Duration,
+    take: &mut dyn FnMut(bool, Vec<u8>) -> Result<()>,
+) -> Result<usize> {
+    let ready: Vec<bool> = {
+        let pipes = streams.iter().filter_map(|stream| stream.pipe.as_ref());
+        let mut fds: Vec<_> = pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
+        match poll(&mut fds, Some(&Timespec::try_from(pause)?)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        fds.iter().map(|fd| !fd.revents().is_empty()).collect()
+    };
+    let open = streams.iter_mut().filter(|stream| stream.pipe.is_some());
+    let mut read = 0;
+    for (stream, ready) in open.zip(ready) {
+        if ready {
+            read += stream.read(take)?;
+        }
+    }
+    Ok(read)
 }
 
 /// A new file: another run that still writes to the old one keeps it to itself.
