@@ -6,7 +6,7 @@ use crate::show::{self, BAD, DIM, GOOD, TITLE};
 use anyhow::Result;
 use comfy_table::{Table, presets};
 use guest::{Direction, Message, Plan};
-use lab::gates::{Gate, KernelSide};
+use lab::gates::Gate;
 use lab::kernel::Flavour;
 use lab::run::{Limits, Prepared};
 use lab::verdict::Outcome;
@@ -33,13 +33,13 @@ impl Turn {
 }
 
 /// Shows the gates at work.
-pub fn run(prepared: &Prepared, gates: &[Gate], json: bool) -> Result<Outcome> {
+pub fn run(prepared: &Prepared, gates: &[Gate], named: &[String], json: bool) -> Result<Outcome> {
     let headline = prepared.headline(Flavour::Release);
     if !json {
         anstream::println!("{headline}");
     }
     let plan = Plan::Demo {
-        gates: gates.iter().map(|gate| gate.name.clone()).collect(),
+        turns: prepared.turns(named),
     };
     let mut turns: Vec<Turn> = Vec::new();
     let boot = prepared.boot(Flavour::Release, &plan, Limits::default(), |message| {
@@ -83,13 +83,13 @@ fn hear(turns: &mut Vec<Turn>, message: &Message, gates: &[Gate], json: bool) {
         let found = gates.iter().find(|found| found.name == *gate);
         let title = found.map_or("", |gate| &gate.title);
         if !json {
-            let place = format!("gates/{gate}");
+            let place = found.map_or("", |gate| &gate.folder);
             let width = 98_usize.saturating_sub(gate.len() + 2 + title.chars().count());
             anstream::println!("\n{TITLE}{gate}{TITLE:#}: {title}{DIM}{place:>width$}{DIM:#}");
         }
         turns.push(Turn {
             gate: gate.clone(),
-            built_in: found.is_some_and(|gate| gate.kernel_side == KernelSide::BuiltIn),
+            built_in: found.is_some_and(|gate| gate.module.is_none()),
             ..Turn::default()
         });
         return;

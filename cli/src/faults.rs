@@ -8,6 +8,7 @@ use guest::{Fault, Plan};
 use lab::Lab;
 use lab::doctor::Needs;
 use lab::kernel::Flavour;
+use lab::project::Project;
 use lab::run::Limits;
 use lab::verdict::Outcome;
 use std::time::Duration;
@@ -26,7 +27,7 @@ fn limits(flavour: Flavour) -> Limits {
 }
 
 /// Plants the fault of this name.
-pub fn run(lab: &Lab, name: &str, flavour: Flavour) -> Result<Outcome> {
+pub fn run(lab: &Lab, project: &Project, name: &str, flavour: Flavour) -> Result<Outcome> {
     if name == "list" {
         for fault in Fault::ALL {
             let debug = if fault.needs_debug_kernel() {
@@ -48,7 +49,7 @@ pub fn run(lab: &Lab, name: &str, flavour: Flavour) -> Result<Outcome> {
         let why = "only the debug kernel notices that: add --kernel debug";
         return Err(Usage(format!("{name}: {why}")).into());
     }
-    let prepared = prepared(lab, Needs::BUILD_AND_RUN, &[flavour])?;
+    let prepared = prepared(lab, project, Needs::BUILD_AND_RUN, &[flavour])?;
     let boot = prepared.boot(flavour, &Plan::Fault(fault), limits(flavour), |_| ())?;
     show::complaints(&boot);
     Ok(boot.outcome)

@@ -16,8 +16,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use lab::accel::Accel;
 use lab::cache::Cache;
 use lab::doctor::Needs;
-use lab::gates::{self, Gate};
 use lab::kernel::Flavour;
+use lab::project::{MANIFEST, Project};
 use lab::verdict::Outcome;
 use lab::{Lab, command, run};
 use std::path::{Path, PathBuf};
@@ -177,14 +177,15 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
     }
     let lab = Lab {
         cache: Cache::open()?,
-        repository: repository()?,
+        source: source()?,
         kernel_source: arguments.kernel_source,
         accel: arguments.accel.map(|accel| match accel {
             AccelArgument::Kvm => Accel::Kvm,
             AccelArgument::Tcg => Accel::Tcg,
         }),
     };
-    for path in [&lab.repository, &lab.cache.path("")] {
+    let project = project(&lab)?;
+    for path in [&project.root, &lab.source, &lab.cache.path("")] {
         // make takes it for the end of the path.
         if path.to_string_lossy().contains(char::is_whitespace) {
             let path = path.display();
@@ -193,9 +194,10 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
     }
     match arguments.command {
         Command::Demo { gates, json } => {
-            let gates = chosen(&lab.repository, &gates)?;
-            let prepared = prepared(&lab, Needs::BUILD_AND_RUN, &[Flavour::Release])?;
-            demo::run(&prepared, &gates, json)
+            check(&project, &gates)?;
+            let needs = Needs::BUILD_AND_RUN;
+            let prepared = prepared(&lab, &project, needs, &[Flavour::Release])?;
+            demo::run(&prepared, &project.gates, &gates, json)
         }
         Command::Test {
             gates,
@@ -204,15 +206,16 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             cycles,
             json,
         } => {
-            let gates = chosen(&lab.repository, &gates)?;
+            check(&project, &gates)?;
             let flavours = flavours(kernel);
-            let prepared = prepared(&lab, Needs::ALL, &flavours)?;
+            let prepared = prepared(&lab, &project, Needs::ALL, &flavours)?;
             test::run(&prepared, &flavours, &gates, filter, cycles, json)
         }
         Command::Shell { kernel } => {
-            let prepared = prepared(&lab, Needs::BUILD_AND_RUN, &[kernel.into()])?;
+            let prepared = prepared(&lab, &project, Needs::BUILD_AND_RUN, &[kernel.into()])?;
             anstream::eprintln!("{}", prepared.headline(kernel.into()));
             let plan = guest::Plan::Shell {
+                programs: prepared.programs(),
                 window: lab::vm::Terminal::window(),
             };
             let boot = prepared.boot(kernel.into(), &plan, run::Limits::default(), |_| ())?;
@@ -220,19 +223,19 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             Ok(boot.outcome)
         }
         Command::List { json } => {
-            show::gates(&gates::find(&lab.repository)?, json)?;
+            show::gates(&project.gates, json)?;
             Ok(Outcome::Passed)
         }
         Command::Build { kernel } => {
             lab::doctor::ensure(Needs::BUILD_AND_RUN)?;
-            run::build(&lab, &flavours(kernel)).map(|()| Outcome::Passed)
+            run::build(&lab, &project, &flavours(kernel)).map(|()| Outcome::Passed)
         }
         Command::Lint => {
             lab::doctor::ensure(Needs::BUILD)?;
-            run::lint(&lab).map(|()| Outcome::Passed)
+            run::lint(&lab, &project).map(|()| Outcome::Passed)
         }
         Command::Book => {
-            let index = lab::book::build(&lab)?;
+            let index = lab::book::build(&lab, &own(&lab)?)?;
             println!("{}", index.display());
             Ok(Outcome::Passed)
         }
@@ -243,14 +246,19 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             println!("{} MB freed", size / 1_000_000);
             Ok(Outcome::Passed)
         }
-        Command::Plant { fault, kernel } => faults::run(&lab, &fault, kernel.into()),
+        Command::Plant { fault, kernel } => faults::run(&lab, &own(&lab)?, &fault, kernel.into()),
     }
 }
 
 /// Sees to it that the machine has what is needed, then that everything is built.
-fn prepared(lab: &Lab, needs: Needs, flavours: &[Flavour]) -> Result<run::Prepared> {
+fn prepared(
+    lab: &Lab,
+    project: &Project,
+    needs: Needs,
+    flavours: &[Flavour],
+) -> Result<run::Prepared> {
     lab::doctor::ensure(needs)?;
-    run::prepare(lab, flavours)
+    run::prepare(lab, std::slice::from_ref(project), flavours)
 }
 
 fn flavours(only: Option<KernelArgument>) -> Vec<Flavour> {
@@ -272,28 +280,36 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// The gates that were named, or all of them.
-fn chosen(repository: &Path, named: &[String]) -> Result<Vec<Gate>> {
-    let all = gates::find(repository)?;
-    if named.is_empty() {
-        return Ok(all);
+/// Sees to it that the project has these gates.
+fn check(project: &Project, named: &[String]) -> Result<()> {
+    let known: Vec<_> = project.gates.iter().map(|gate| &*gate.name).collect();
+    match named.iter().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let known = known.join(", ");
+            Err(Usage(format!("there is no gate `{name}`; there are {known}")).into())
+        }
     }
-    let find = |name: &String| {
-        let gate = all.iter().find(|gate| gate.name == *name).cloned();
-        gate.ok_or_else(|| {
-            let known: Vec<_> = all.iter().map(|gate| gate.name.as_str()).collect();
-            Usage(format!(
-                "there is no gate `{name}`; there are {}",
-                known.join(", ")
-            ))
-            .into()
-        })
-    };
-    named.iter().map(find).collect()
+}
+
+/// The project around the current directory, else callgate itself.
+fn project(lab: &Lab) -> Result<Project> {
+    let here = std::env::current_dir().context("where are we?")?;
+    let is_project = |directory: &&Path| directory.join(MANIFEST).is_file();
+    match here.ancestors().find(is_project) {
+        Some(root) => Project::open(root.to_owned(), &lab.cache),
+        None => own(lab),
+    }
+}
+
+/// callgate itself.
+fn own(lab: &Lab) -> Result<Project> {
+    let output = lab.source.join("target/callgate");
+    Project::checkout(lab.source.clone(), output)
 }
 
 /// The checkout around the current directory, else the one this command was built from.
-fn repository() -> Result<PathBuf> {
+fn source() -> Result<PathBuf> {
     let here = std::env::current_dir().context("where are we?")?;
     let is_ours = |directory: &&Path| {
         directory.join("gates").is_dir() && directory.join("kernel/config").is_dir()

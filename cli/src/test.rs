@@ -6,7 +6,6 @@ use crate::show::{self, BAD, DIM, TITLE};
 use anyhow::Result;
 use guest::{Message, Plan};
 use lab::command::{note, step, verbose};
-use lab::gates::Gate;
 use lab::kernel::Flavour;
 use lab::run::{Limits, Prepared};
 use lab::verdict::Outcome;
@@ -23,13 +22,13 @@ struct Tally {
 pub fn run(
     prepared: &Prepared,
     flavours: &[Flavour],
-    gates: &[Gate],
+    named: &[String],
     filter: Option<String>,
     cycles: Option<u8>,
     json: bool,
 ) -> Result<Outcome> {
     let plan = Plan::Test {
-        gates: gates.iter().map(|gate| gate.name.clone()).collect(),
+        turns: prepared.turns(named),
         filter,
         cycles,
     };
@@ -103,10 +102,6 @@ pub fn run(
         println!("{}", serde_json::to_string_pretty(&reports)?);
     } else {
         anstream::println!("{} passed, {} failed", total.passed, total.failed);
-        anstream::eprintln!(
-            "{DIM}{:.0} s in all{DIM:#}",
-            crate::START.elapsed().as_secs_f32()
-        );
     }
     Ok(outcome)
 }

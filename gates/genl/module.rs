@@ -211,7 +211,7 @@ struct Records(Arc<Mutex<State>>);
 static RECORDS: Id<Records> = Id::new();
 
 impl PerNet for Records {
-    type OwnerModule = GenlModule;
+    type OwnerModule = crate::LocalModule;
 
     const ID: &'static Id<Self> = &RECORDS;
 

@@ -107,7 +107,7 @@ struct Count(Atomic<u32>);
 static COUNTS: Id<Count> = Id::new();
 
 impl PerNet for Count {
-    type OwnerModule = NetlinkModule;
+    type OwnerModule = crate::LocalModule;
 
     const ID: &'static Id<Self> = &COUNTS;
 

@@ -52,7 +52,7 @@ static EXAMPLE: PerNet<Example> = PerNet::new();
 static LOGGED: RateLimit = RateLimit::new(10);
 
 impl Protocol for Example {
-    type OwnerModule = LocalModule;
+    type OwnerModule = crate::LocalModule;
 
     const TYPE: EtherType = EtherType::new(abi::ETHER_TYPE);
     const PER_NET: &'static PerNet<Self> = &EXAMPLE;

@@ -28,7 +28,7 @@ module! {
     license: "GPL",
 }
 
-type Param<T> = module_param::Param<T, ParameterModule>;
+type Param<T> = module_param::Param<T, crate::LocalModule>;
 
 module_params! {
     /// a test value
@@ -80,13 +80,13 @@ module_params! {
     });
 }
 
-fn value_is_set(new: &i32, params: &Locked<ParameterModule>) -> Result {
+fn value_is_set(new: &i32, params: &Locked<crate::LocalModule>) -> Result {
     check(LIMITS.get(params).allow(*new))?;
     pr_info!("value was {}, and is {new} now\n", VALUE.get(params));
     Ok(())
 }
 
-fn limits_are_set(new: &Limits, params: &Locked<ParameterModule>) -> Result {
+fn limits_are_set(new: &Limits, params: &Locked<crate::LocalModule>) -> Result {
     check(new.allow(*VALUE.get(params)))
 }
 
@@ -121,7 +121,7 @@ impl kernel::Module for ParameterModule {
         // A number is read like this, at any time. For anything else, the parameters are locked.
         let (value, hidden) = (VALUE.load(), HIDDEN.load());
         pr_info!("loaded with value {value}, hidden {hidden}\n");
-        let params = module_param::lock::<Self>();
+        let params = module_param::lock::<crate::LocalModule>();
         let (charp, list): (&CStr, &[i32]) = (CHARP.get(&params), LIST.get(&params));
         pr_info!("charp {charp:?}, list {list:?}\n");
         Ok(Self)

@@ -121,7 +121,7 @@ enum Outcome {
 }
 
 /// Calls what `command` names.
-fn call(calls: &Calls<UpcallModule>, command: &str) -> Result<Outcome> {
+fn call(calls: &Calls<crate::LocalModule>, command: &str) -> Result<Outcome> {
     let (mode, name) = command.split_once(' ').ok_or(EINVAL)?;
     let mut helpers = HELPERS.iter();
     let (_, helper, limit) = helpers.find(|known| known.0 == name).ok_or(EINVAL)?;
@@ -137,7 +137,7 @@ fn call(calls: &Calls<UpcallModule>, command: &str) -> Result<Outcome> {
 
 #[pin_data]
 struct Caller {
-    calls: Arc<Calls<UpcallModule>>,
+    calls: Arc<Calls<crate::LocalModule>>,
     #[pin]
     outcome: Mutex<Option<Outcome>>,
 }
@@ -146,7 +146,7 @@ struct CallFile;
 
 #[vtable]
 impl FileOperations for CallFile {
-    type Shared = Calls<UpcallModule>;
+    type Shared = Calls<crate::LocalModule>;
     type Ptr = Arc<Caller>;
 
     fn open(calls: ArcBorrow<'_, Self::Shared>, _file: &OpenFile) -> Result<Arc<Caller>> {

@@ -8,7 +8,7 @@ use crate::{modules, process};
 use anyhow::{Context, Result};
 use callgate::kmsg::{Log, Origin, Record};
 use callgate::testing::elsewhere;
-use guest::{Direction, Message};
+use guest::{Direction, Message, Turn};
 use std::fs::File;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -17,14 +17,15 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// Runs the demo of every gate; true if all went well.
-pub fn run(report: &mut Report, gates: &[String]) -> Result<bool> {
+pub fn run(report: &mut Report, turns: &[Turn]) -> Result<bool> {
     let mut passed = true;
-    for gate in gates {
+    for turn in turns {
+        let gate = &turn.name;
         report.send(&Message::GateBegins { gate: gate.clone() })?;
         kmsg::mark(gate);
         let start = Instant::now();
         let mut log = Log::from_now()?;
-        let outcome = show(gate);
+        let outcome = show(turn);
         while let Some(record) = log.next(Duration::ZERO)? {
             if let Some(message) = tell(record) {
                 report.send(&message)?;
@@ -42,14 +43,13 @@ pub fn run(report: &mut Report, gates: &[String]) -> Result<bool> {
 
 /// Everything that one gate's turn consists of. The program prints into the kernel log, and so does
 /// its account of what it sent and received: there, all of it is in order with what the module says.
-fn show(gate: &str) -> Result<()> {
-    let module = modules::of(gate);
-    if let Some(module) = &module {
+fn show(turn: &Turn) -> Result<()> {
+    if let Some(module) = &turn.module {
         modules::load(module, "")?;
     }
-    let mut program = Command::new(guest::PROGRAMS);
+    let mut program = Command::new(guest::program(&turn.program));
     program
-        .arg(gate)
+        .arg(&turn.gate)
         .env("CALLGATE_TRACE", kmsg::PATH)
         .env(elsewhere::PERMISSION, "");
     let log = File::options()
@@ -57,7 +57,7 @@ fn show(gate: &str) -> Result<()> {
         .open(kmsg::PATH)
         .context("opening the kernel log")?;
     let ended = process::run(program, Some(log), LIMIT);
-    if let Some(module) = &module {
+    if let Some(module) = &turn.module {
         modules::unload(module)?;
     }
     match ended?.failure() {

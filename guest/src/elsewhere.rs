@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(45);
 
 /// Does what it is asked to until the host says that it is over. True: how a program ended is known where
 /// it was asked for.
-pub fn run(report: &Report) -> Result<bool> {
+pub fn run(report: &Report, program: &str) -> Result<bool> {
     let listener = listen()?;
     loop {
         let mut fds = [
@@ -38,7 +38,9 @@ pub fn run(report: &Report) -> Result<bool> {
             return Ok(true);
         }
         let (stream, _) = listener.accept()?;
-        if let Err(error) = answer(stream, program) {
+        if let Err(error) = answer(stream, |gate, asking, output| {
+            run_for(program, gate, asking, output)
+        }) {
             kmsg::say(&format!("callgate: whoever asked is gone: {error}"));
         }
     }
@@ -46,13 +48,13 @@ pub fn run(report: &Report) -> Result<bool> {
 
 /// Runs a gate's program for the machine at `asking`. Its account of what it sent and received goes where
 /// its output goes; why it failed is returned.
-fn program(gate: &str, asking: IpAddr, output: &TcpStream) -> Option<String> {
+fn run_for(program: &str, gate: &str, asking: IpAddr, output: &TcpStream) -> Option<String> {
     kmsg::mark(gate);
     let run = || -> Result<Option<String>> {
         let (mut from, to) = io::pipe()?;
         let mut output = output.try_clone()?;
         let sender = thread::spawn(move || copy(&mut from, &mut output));
-        let mut program = Command::new(guest::PROGRAMS);
+        let mut program = Command::new(guest::program(program));
         program
             .args([gate, &asking.to_string()])
             .env(crossing::VARIABLE, "/proc/self/fd/1");

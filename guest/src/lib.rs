@@ -21,17 +21,23 @@ pub const OVER: &str = "over\n";
 /// Where the plan is in the initramfs.
 pub const PLAN: &str = "/plan.json";
 
-/// Where the modules are in the initramfs; a gate's module, if it has one, is `callgate_GATE.ko`.
+/// Where the modules are in the initramfs.
 pub const MODULES: &str = "/modules";
 
-/// Where the two binaries below are in the initramfs.
-pub const BINARIES: &str = "/callgate";
+/// Where the programs are in the initramfs, each beside its [tests].
+pub const PROGRAMS: &str = "/callgate";
 
-/// The multi-call binary with every gate's program.
-pub const PROGRAMS: &str = "/callgate/gate";
+/// Where the program called `name` is: one for all gates of a project, which is told which by its argument.
+#[must_use]
+pub fn program(name: &str) -> String {
+    format!("{PROGRAMS}/{name}")
+}
 
-/// The test binary with every gate's tests.
-pub const TESTS: &str = "/callgate/gate-tests";
+/// Where the tests are that go with the program called `name`.
+#[must_use]
+pub fn tests(name: &str) -> String {
+    format!("{PROGRAMS}/{name}-tests")
+}
 
 /// How a line in the kernel log begins that says what the guest is about to do. The host finds it
 /// in the console's stream, and so knows during what a complaint of the kernel came.
@@ -39,6 +45,19 @@ pub const MARK: &str = "callgate-mark: ";
 
 /// How the line in the kernel log begins that says why PID 1 cannot go on.
 pub const GIVES_UP: &str = "callgate: PID 1 gives up: ";
+
+/// One gate to be shown or tested.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// What the report calls it.
+    pub name: String,
+    /// What its program and its tests call it.
+    pub gate: String,
+    /// The module with its kernel side; `None` if that is part of the kernel.
+    pub module: Option<String>,
+    /// The [program] that has its user side.
+    pub program: String,
+}
 
 /// What the guest shall do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,23 +67,28 @@ pub enum Plan {
     Probe,
     /// Load each gate's module, run its program, show what crossed, unload.
     Demo {
-        /// The gates, in order.
-        gates: Vec<String>,
+        /// In this order.
+        turns: Vec<Turn>,
     },
     /// Run each gate's tests with its module loaded.
     Test {
-        /// The gates, in order.
-        gates: Vec<String>,
+        /// In this order.
+        turns: Vec<Turn>,
         /// Only tests whose name contains this.
         filter: Option<String>,
         /// How often a test that unloads its module does so, in each situation.
         cycles: Option<u8>,
     },
-    /// Be the other machine, which another one reaches by a wire: run gates' programs when that one asks,
-    /// until the host says that it is over.
-    Elsewhere,
+    /// Be the other machine, which another one reaches by a wire: run a program when that one asks, for
+    /// the gate that it names, until the host says that it is over.
+    Elsewhere {
+        /// The [program].
+        program: String,
+    },
     /// An interactive shell on the host's tools.
     Shell {
+        /// The [programs](program) to have at hand.
+        programs: Vec<String>,
         /// Rows and columns of the host's terminal.
         window: Option<(u16, u16)>,
     },
@@ -73,11 +97,11 @@ pub enum Plan {
 }
 
 impl Plan {
-    /// The gates that have a turn in it.
+    /// The gates that are shown or tested.
     #[must_use]
-    pub fn gates(&self) -> &[String] {
+    pub fn turns(&self) -> &[Turn] {
         match self {
-            Self::Demo { gates } | Self::Test { gates, .. } => gates,
+            Self::Demo { turns } | Self::Test { turns, .. } => turns,
             _ => &[],
         }
     }

@@ -55,14 +55,14 @@ fn carry_out() -> Result<()> {
     }
     let passed = match plan {
         Plan::Probe => true,
-        Plan::Demo { gates } => demo::run(&mut report, &gates)?,
+        Plan::Demo { turns } => demo::run(&mut report, &turns)?,
         Plan::Test {
-            gates,
+            turns,
             filter,
             cycles,
-        } => test::run(&mut report, &gates, filter.as_deref(), cycles)?,
-        Plan::Elsewhere => elsewhere::run(&report)?,
-        Plan::Shell { window } => shell::run(window)?,
+        } => test::run(&mut report, &turns, filter.as_deref(), cycles)?,
+        Plan::Elsewhere { program } => elsewhere::run(&report, &program)?,
+        Plan::Shell { programs, window } => shell::run(&programs, window)?,
         Plan::Fault(fault) => return fault::run(&mut report, fault),
     };
     report.send(&Message::Verdict { passed })

@@ -5,7 +5,6 @@
 
 use crate::process;
 use anyhow::{Context, Result, bail};
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,13 +15,6 @@ const LIMIT: Duration = Duration::from_mins(1);
 const LOAD: &str = "load";
 /// The argument that makes this binary unload a module: then its name.
 const UNLOAD: &str = "unload";
-
-/// The name of a gate's module; `None` if its kernel side is part of the kernel. The host has built
-/// every module there is.
-pub fn of(gate: &str) -> Option<String> {
-    let name = format!("callgate_{gate}");
-    Path::new(&path(&name)).exists().then_some(name)
-}
 
 fn path(name: &str) -> String {
     format!("{}/{name}.ko", guest::MODULES)

@@ -59,7 +59,7 @@ pub fn enter_host_root() -> Result<()> {
     )
     .context("laying a writable layer over the host's root")?;
 
-    for directory in [guest::MODULES, guest::BINARIES] {
+    for directory in [guest::MODULES, guest::PROGRAMS] {
         mount_bind(directory, directory)?;
     }
     for directory in [
@@ -68,7 +68,7 @@ pub fn enter_host_root() -> Result<()> {
         "/sys",
         "/tmp",
         guest::MODULES,
-        guest::BINARIES,
+        guest::PROGRAMS,
     ] {
         let target = format!("{root}{directory}");
         std::fs::create_dir_all(&target)?;

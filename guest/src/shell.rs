@@ -16,7 +16,7 @@ const CONSOLE: &str = "/dev/hvc0";
 const PLACE: &str = "/tmp/callgate";
 
 /// Runs a shell until it ends.
-pub fn run(window: Option<(u16, u16)>) -> Result<bool> {
+pub fn run(programs: &[String], window: Option<(u16, u16)>) -> Result<bool> {
     std::fs::create_dir_all(PLACE)?;
     for module in std::fs::read_dir(guest::MODULES)? {
         let module = module?;
@@ -24,7 +24,9 @@ pub fn run(window: Option<(u16, u16)>) -> Result<bool> {
             std::fs::copy(module.path(), Path::new(PLACE).join(module.file_name()))?;
         }
     }
-    std::fs::copy(guest::PROGRAMS, Path::new(PLACE).join("gate"))?;
+    for program in programs {
+        std::fs::copy(guest::program(program), Path::new(PLACE).join(program))?;
+    }
 
     let console = File::options()
         .read(true)
@@ -61,7 +63,7 @@ pub fn become_shell() -> Result<std::convert::Infallible> {
     rustix::process::chdir(PLACE)?;
     println!(
         "This is the VM, with a copy of your files: what you change is gone when you leave, and /tmp \
-         is its own.\nThe modules and `gate`, which runs their programs, are here, in {PLACE}."
+         is its own.\nThe modules and the program with their user sides are here, in {PLACE}."
     );
     let error = Command::new("/bin/sh")
         .args(["-c", "exec $(command -v bash || command -v sh) -i"])

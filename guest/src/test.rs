@@ -7,7 +7,7 @@ use crate::report::Report;
 use crate::{kmsg, modules, process};
 use anyhow::Result;
 use callgate::testing::{elsewhere, tools, unload};
-use guest::Message;
+use guest::{Message, Turn};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -18,26 +18,26 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// lost.
 pub fn run(
     report: &mut Report,
-    gates: &[String],
+    turns: &[Turn],
     filter: Option<&str>,
     cycles: Option<u8>,
 ) -> Result<bool> {
     let mut passed = true;
     let mut leaks = Leaks::watch();
-    for gate in gates {
-        let names: Vec<String> = list(gate)?
+    for turn in turns {
+        let gate = &turn.name;
+        let names: Vec<String> = list(turn)?
             .into_iter()
             .filter(|name| filter.is_none_or(|part| name.contains(part)))
             .collect();
         report.send(&Message::GateBegins { gate: gate.clone() })?;
         kmsg::mark(gate);
         let start = Instant::now();
-        let module = modules::of(gate);
-        let module = module.as_deref();
+        let module = turn.module.as_deref();
         let error = match module.map_or(Ok(()), |module| modules::load(module, "")) {
             Ok(()) => {
                 for name in &names {
-                    passed &= run_one(report, gate, name, cycles, &mut leaks)?;
+                    passed &= run_one(report, turn, name, cycles, &mut leaks)?;
                 }
                 kmsg::mark(gate);
                 module.and_then(|module| modules::unload(module).err())
@@ -57,16 +57,15 @@ pub fn run(
 
 fn run_one(
     report: &mut Report,
-    gate: &str,
+    turn: &Turn,
     name: &str,
     cycles: Option<u8>,
     leaks: &mut Leaks,
 ) -> Result<bool> {
-    let short = name
-        .strip_prefix(&format!("{gate}::tests::"))
-        .unwrap_or(name);
+    let gate = &turn.name;
+    let short = name.strip_prefix(&prefix(turn)).unwrap_or(name);
     kmsg::mark(&format!("{gate}::{short}"));
-    let mut test = Command::new(guest::TESTS);
+    let mut test = Command::new(guest::tests(&turn.program));
     test.args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(tools::PERMISSION, "")
         .env(elsewhere::PERMISSION, "")
@@ -81,7 +80,7 @@ fn run_one(
     let failure = failure.map(|text| without_libtest(&text, name));
     let passed = failure.is_none();
     report.send(&Message::Test {
-        gate: gate.into(),
+        gate: gate.clone(),
         name: short.into(),
         failure,
         millis: millis(ended.took),
@@ -103,13 +102,18 @@ fn without_libtest(output: &str, name: &str) -> String {
     said.collect::<Vec<_>>().join("\n")
 }
 
+/// How the names of a gate's tests begin.
+fn prefix(turn: &Turn) -> String {
+    format!("{}::tests::", turn.gate)
+}
+
 /// The names of a gate's tests.
-fn list(gate: &str) -> Result<Vec<String>> {
-    let mut command = Command::new(guest::TESTS);
-    command.args([&format!("{gate}::tests::"), "--list", "--format=terse"]);
+fn list(turn: &Turn) -> Result<Vec<String>> {
+    let mut command = Command::new(guest::tests(&turn.program));
+    command.args([&prefix(turn), "--list", "--format=terse"]);
     let ended = process::run(command, None, LIMIT)?;
     if let Some(failure) = ended.failure() {
-        anyhow::bail!("listing the tests of {gate}: {failure}");
+        anyhow::bail!("listing the tests of {}: {failure}", turn.name);
     }
     let names = ended
         .output

@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::Lab;
 use crate::command::{Cmd, step};
 use crate::gates;
+use crate::project::Project;
 use crate::toolchain::ensure_mdbook;
 
 /// The pages before and after the chapters, with their titles.
@@ -44,26 +45,26 @@ const SOURCES: [&str; 7] = [
 const LIBRARIES: [&str; 2] = ["kernel", "user/src"];
 
 /// Makes the book and checks its links. Returns the page to open.
-pub fn build(lab: &Lab) -> Result<PathBuf> {
+pub fn build(lab: &Lab, handbook: &Project) -> Result<PathBuf> {
     let mdbook = ensure_mdbook(&lab.cache)?;
-    let place = lab.output().join("book");
+    let place = handbook.output.join("book");
     let progress = step("making the book");
     if place.exists() {
         fs::remove_dir_all(&place).context("removing the old book")?;
     }
-    let pages = Pages::of(&lab.repository)?;
+    let pages = Pages::of(&handbook.root)?;
     for (path, text) in &pages.texts {
         let path = place.join("src").join(path);
         fs::create_dir_all(path.parent().unwrap_or(&place))?;
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     }
-    fs::copy(lab.repository.join("book/wide.css"), place.join("wide.css"))?;
-    let settings = fs::read_to_string(lab.repository.join("book/book.toml"))?;
+    fs::copy(handbook.root.join("book/wide.css"), place.join("wide.css"))?;
+    let settings = fs::read_to_string(handbook.root.join("book/book.toml"))?;
     fs::write(place.join("book.toml"), settings + &pages.not_searched())?;
     Cmd::new(mdbook)
         .arg("build")
         .arg(&place)
-        .log(lab.log_file("book"))
+        .log(handbook.log_file("book"))
         .run()
         .context("making the book with mdBook")?;
     let html = place.join("book");

@@ -7,40 +7,41 @@
 //! out-of-tree module that is made of several objects, so ours are added here.
 
 use crate::Lab;
-use crate::gates::{self, Gate};
 use crate::kernel::{Kernel, Tools};
 use crate::modules;
+use crate::project::Project;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a crate of ours may use of the kernel's.
 const KERNEL_CRATES: [&str; 5] = ["core", "kernel", "pin_init", "zerocopy", "zerocopy_derive"];
 
-/// Writes `rust-project.json` into the checkout.
-pub fn describe(lab: &Lab, tools: &Tools, kernel: &Kernel) -> Result<()> {
-    let output = modules::directory(lab, kernel);
+/// Writes `rust-project.json` into the project's folder.
+pub fn describe(lab: &Lab, tools: &Tools, kernel: &Kernel, project: &Project) -> Result<()> {
+    let output = modules::directory(project, kernel);
     let _lock = modules::claim(lab, &output)?;
-    modules::make(lab, tools, kernel, &output)
+    modules::make(tools, kernel, project, &output)
         .arg("rust-analyzer")
         .run()
         .context("describing the kernel's crates for rust-analyzer")?;
     let made = output.join("rust-project.json");
-    let mut project: Value = serde_json::from_slice(&std::fs::read(&made)?)?;
+    let mut description: Value = serde_json::from_slice(&std::fs::read(&made)?)?;
     let bindings = output.join("kernel/bindings_generated.rs");
-    add_ours(
-        &mut project,
-        &lab.repository,
-        &gates::find(&lab.repository)?,
-        &bindings,
-    )?;
-    let project = serde_json::to_vec_pretty(&project)?;
-    std::fs::write(lab.repository.join("rust-project.json"), project)
+    add_ours(&mut description, &project.root, &project.crates, &bindings)?;
+    let description = serde_json::to_vec_pretty(&description)?;
+    std::fs::write(project.root.join("rust-project.json"), description)
         .context("writing rust-project.json")
 }
 
-fn add_ours(project: &mut Value, repository: &Path, gates: &[Gate], bindings: &Path) -> Result<()> {
-    let crates = project["crates"]
+/// Adds the library in the folder at `root`, and the crates of the modules there.
+fn add_ours(
+    description: &mut Value,
+    root: &Path,
+    modules: &[(String, PathBuf)],
+    bindings: &Path,
+) -> Result<()> {
+    let crates = description["crates"]
         .as_array_mut()
         .context("rust-project.json has no crates")?;
     let find = |name: &str| {
@@ -69,18 +70,15 @@ fn add_ours(project: &mut Value, repository: &Path, gates: &[Gate], bindings: &P
     };
     crates.push(describe(
         "callgate_kernel",
-        &repository.join("kernel/callgate_kernel.rs"),
+        &root.join("kernel/callgate_kernel.rs"),
         &dependencies,
         json!({ "RUST_MODFILE": "callgate_kernel", "CALLGATE_BINDINGS": bindings }),
     ));
     dependencies.push(json!({ "crate": library, "name": "callgate_kernel" }));
-    for gate in gates {
-        let name = format!("callgate_{}", gate.name);
-        let folder = repository.join("gates").join(&gate.name);
-        let root = folder.join(gate.kernel_side.file());
+    for (name, file) in modules {
         crates.push(describe(
-            &name,
-            &root,
+            name,
+            file,
             &dependencies,
             json!({ "RUST_MODFILE": name }),
         ));
@@ -99,13 +97,8 @@ mod tests {
             .map(|name| json!({ "display_name": name, "cfg": ["CONFIG_X"] }))
             .collect();
         let mut project = json!({ "crates": kernels });
-        let gates = [Gate {
-            name: "ioctl".into(),
-            title: String::new(),
-            kernel_side: gates::KernelSide::Module,
-            elsewhere: false,
-        }];
-        add_ours(&mut project, Path::new("/r"), &gates, Path::new("/b.rs")).unwrap();
+        let modules = [("callgate_ioctl".into(), "/r/gates/ioctl/module.rs".into())];
+        add_ours(&mut project, Path::new("/r"), &modules, Path::new("/b.rs")).unwrap();
         let [.., library, gate] = &project["crates"].as_array().unwrap()[..] else {
             panic!()
         };

@@ -19,10 +19,22 @@ pub struct Gate {
     pub name: String,
     /// What it is, as the first line of its chapter says.
     pub title: String,
-    /// Where its kernel side is.
-    pub kernel_side: KernelSide,
+    /// Its folder, relative to that of the project.
+    pub folder: String,
+    /// The module that its kernel side is in; `None` if that is part of the kernel.
+    pub module: Option<String>,
     /// Whether its program runs on another machine as well.
     pub elsewhere: bool,
+}
+
+impl Gate {
+    /// Where its kernel side is.
+    pub fn kernel_side(&self) -> KernelSide {
+        match self.module {
+            Some(_) => KernelSide::Module,
+            None => KernelSide::BuiltIn,
+        }
+    }
 }
 
 /// Where the kernel side of a gate is.
@@ -84,15 +96,16 @@ pub fn find(repository: &Path) -> Result<Vec<Gate>> {
             .map_or("", |(_, title)| title)
             .to_owned();
         gates.push(Gate {
+            folder: format!("gates/{name}"),
+            module: (kernel_side == KernelSide::Module).then(|| format!("callgate_{name}")),
             name,
             title,
-            kernel_side,
             elsewhere: folder.join("elsewhere.rs").exists(),
         });
     }
     let find = |name: &str| gates.iter().find(|gate| gate.name == name);
     for listed in modules {
-        if find(&listed).is_none_or(|gate| gate.kernel_side != KernelSide::Module) {
+        if find(&listed).is_none_or(|gate| gate.module.is_none()) {
             bail!("Kbuild names `{listed}`, but there is no gates/{listed}/module.rs");
         }
     }
@@ -148,14 +161,15 @@ mod tests {
 
     #[test]
     fn a_gate_in_its_lists_is_found_with_its_title() {
-        for (file, kernel, kernel_side) in [
-            ("module.rs", "door", KernelSide::Module),
-            ("builtin.rs", "", KernelSide::BuiltIn),
+        for (file, kernel, module) in [
+            ("module.rs", "door", Some("callgate_door")),
+            ("builtin.rs", "", None),
         ] {
             let gate = Gate {
                 name: "door".into(),
                 title: "one to go through".into(),
-                kernel_side,
+                folder: "gates/door".into(),
+                module: module.map(str::to_owned),
                 elsewhere: false,
             };
             assert_eq!(found("both", file, kernel, "door").unwrap(), [gate]);

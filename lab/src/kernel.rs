@@ -189,7 +189,7 @@ fn describe(lab: &Lab, tools: &Tools, flavour: Flavour, source: &Source) -> Resu
 fn fragments(lab: &Lab, flavour: Flavour) -> Result<String> {
     let mut merged = String::new();
     for fragment in flavour.fragments() {
-        let path = lab.repository.join(fragment);
+        let path = lab.source.join(fragment);
         let text =
             fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         for line in text.lines() {

@@ -2,8 +2,8 @@
 
 //! The lab: from a bare machine to a judged run in a VM. It knows nothing of any one gate.
 //!
-//! Top down: [`run`] does what a command asks for, with a [`kernel`], the [`modules`] and the
-//! [`userspace`] built for it, in a [`vm`] whose console [`splat`] reads and whose end [`verdict`]
+//! Top down: [`run`] does what a command asks for with a [`project`], with a [`kernel`], the [`modules`] and
+//! the [`userspace`] built for it, in a [`vm`] whose console [`splat`] reads and whose end [`verdict`]
 //! judges. The [`book`] is made of the checkout alone. [`doctor`], [`fetch`] and [`toolchain`] see to it
 //! that all of that can be built.
 
@@ -21,6 +21,7 @@ pub mod initramfs;
 pub mod kernel;
 pub mod modules;
 pub mod patches;
+pub mod project;
 pub mod run;
 pub mod splat;
 pub mod toolchain;
@@ -37,22 +38,10 @@ use std::path::PathBuf;
 pub struct Lab {
     /// Where everything is kept that is made once.
     pub cache: Cache,
-    /// The checkout that modules and programs are built from.
-    pub repository: PathBuf,
+    /// callgate's own source: what kernels and PID 1 are made of.
+    pub source: PathBuf,
     /// A kernel tree of the user's, instead of a fetched one.
     pub kernel_source: Option<PathBuf>,
     /// How the VM's CPUs are run, instead of by what a probe boot finds.
     pub accel: Option<Accel>,
-}
-
-impl Lab {
-    /// Where what is built from this checkout goes.
-    pub fn output(&self) -> PathBuf {
-        self.repository.join("target/callgate")
-    }
-
-    /// Where the output of a step that builds from this checkout is kept.
-    pub fn log_file(&self, step: &str) -> PathBuf {
-        self.output().join("logs").join(format!("{step}.log"))
-    }
 }

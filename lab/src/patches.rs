@@ -19,7 +19,7 @@ const COPY_ENDS: &str = ", to the letter:";
 
 /// The patches that every kernel gets, in the order of their names; and what they say.
 pub fn find(lab: &Lab) -> Result<(Vec<PathBuf>, String)> {
-    let directory = lab.repository.join("kernel/patches");
+    let directory = lab.source.join("kernel/patches");
     let mut paths = fs::read_dir(&directory)
         .with_context(|| format!("reading {}", directory.display()))?
         .map(|entry| Ok(entry?.path()))

@@ -5,13 +5,14 @@
 use crate::accel::{self, Choice};
 use crate::initramfs::Initramfs;
 use crate::kernel::{self, Flavour, Kernel, Tools};
+use crate::project::Project;
 use crate::splat::Splat;
-use crate::userspace::{self, Userspace};
+use crate::userspace::{self, Programs};
 use crate::verdict::{self, Outcome};
 use crate::vm::{self, Machine, Terminal};
-use crate::{Lab, editor, gates, modules};
+use crate::{Lab, editor, modules};
 use anyhow::{Context, Result};
-use guest::{Message, Plan};
+use guest::{Message, Plan, Turn};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -19,52 +20,54 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Prepared {
     tools: Tools,
-    /// The kernels, in the order asked for, each with the directory of its modules.
-    kernels: Vec<(Kernel, PathBuf)>,
-    userspace: Userspace,
+    /// The kernels, in the order asked for, each with the directories of the projects' modules.
+    kernels: Vec<(Kernel, Vec<PathBuf>)>,
+    init: PathBuf,
+    projects: Vec<(Project, Programs)>,
     choice: Choice,
-    /// The gates whose program runs on another machine as well.
-    elsewhere: Vec<String>,
 }
 
-/// Builds what is missing for runs on kernels of these flavours.
-pub fn prepare(lab: &Lab, flavours: &[Flavour]) -> Result<Prepared> {
+/// Builds what is missing for runs of these projects on kernels of these flavours.
+pub fn prepare(lab: &Lab, projects: &[Project], flavours: &[Flavour]) -> Result<Prepared> {
     let tools = Tools::find(lab)?;
-    let userspace = userspace::build(lab)?;
+    let init = userspace::init(lab, projects.first().context("there is no project")?)?;
+    let projects = projects
+        .iter()
+        .map(|project| Ok((project.clone(), userspace::programs(lab, project)?)))
+        .collect::<Result<Vec<_>>>()?;
     let kernels = kernel::ensure(lab, &tools, flavours)?
         .into_iter()
         .map(|kernel| {
-            let modules = modules::build(lab, &tools, &kernel)?;
+            let modules = projects
+                .iter()
+                .map(|(project, _)| modules::build(lab, &tools, &kernel, project))
+                .collect::<Result<_>>()?;
             Ok((kernel, modules))
         })
         .collect::<Result<Vec<_>>>()?;
     let (first, _) = kernels.first().context("no kernel was asked for")?;
-    let choice = accel::choose(lab, &first.image(), &userspace.init)?;
-    let elsewhere = gates::find(&lab.repository)?
-        .into_iter()
-        .filter_map(|gate| gate.elsewhere.then_some(gate.name))
-        .collect();
+    let choice = accel::choose(lab, &first.image(), &init)?;
     Ok(Prepared {
         tools,
         kernels,
-        userspace,
+        init,
+        projects,
         choice,
-        elsewhere,
     })
 }
 
 /// Builds what is missing, and describes the kernel side for editors.
-pub fn build(lab: &Lab, flavours: &[Flavour]) -> Result<()> {
-    let Prepared { tools, kernels, .. } = prepare(lab, flavours)?;
+pub fn build(lab: &Lab, project: &Project, flavours: &[Flavour]) -> Result<()> {
+    let Prepared { tools, kernels, .. } = prepare(lab, std::slice::from_ref(project), flavours)?;
     let (kernel, _) = kernels.first().context("no kernel was asked for")?;
-    editor::describe(lab, &tools, kernel)
+    editor::describe(lab, &tools, kernel, project)
 }
 
 /// Lints the kernel side and builds its documentation, with a warning being an error.
-pub fn lint(lab: &Lab) -> Result<()> {
+pub fn lint(lab: &Lab, project: &Project) -> Result<()> {
     let tools = Tools::find(lab)?;
     for kernel in kernel::ensure(lab, &tools, &[Flavour::Release])? {
-        modules::lint(lab, &tools, &kernel)?;
+        modules::lint(lab, &tools, &kernel, project)?;
     }
     Ok(())
 }
@@ -102,6 +105,36 @@ impl Default for Limits {
 }
 
 impl Prepared {
+    /// The turns of the gates with these names, in all projects; of all gates if none is named. If there
+    /// are several projects, each gate is called after its own as well.
+    pub fn turns(&self, named: &[String]) -> Vec<Turn> {
+        let several = self.projects.len() > 1;
+        let of = |project: &Project| {
+            let Project { gates, program, .. } = project.clone();
+            gates.into_iter().map(move |gate| Turn {
+                name: if several {
+                    format!("{program}/{}", gate.name)
+                } else {
+                    gate.name.clone()
+                },
+                gate: gate.name,
+                module: gate.module,
+                program: program.clone(),
+            })
+        };
+        self.projects
+            .iter()
+            .flat_map(|(project, _)| of(project))
+            .filter(|turn| named.is_empty() || named.contains(&turn.gate))
+            .collect()
+    }
+
+    /// The names of the projects' programs.
+    pub fn programs(&self) -> Vec<String> {
+        let names = self.projects.iter();
+        names.map(|(project, _)| project.program.clone()).collect()
+    }
+
     /// The line that says what will run, and what that means for timings.
     pub fn headline(&self, flavour: Flavour) -> String {
         let version = self
@@ -140,10 +173,9 @@ impl Prepared {
             },
         };
         let mut machines = vec![machine];
-        let reached = |gate| self.elsewhere.contains(gate);
-        if plan.gates().iter().any(reached) {
+        if let Some(program) = self.reached_from_elsewhere(plan.turns()) {
             machines.push(Machine {
-                initramfs: self.initramfs(kernel, modules, &Plan::Elsewhere)?,
+                initramfs: self.initramfs(kernel, modules, &Plan::Elsewhere { program })?,
                 host_root: false,
                 // It waits to be asked.
                 silence: Duration::MAX,
@@ -169,28 +201,45 @@ impl Prepared {
         })
     }
 
-    fn kernel(&self, flavour: Flavour) -> Option<(&Kernel, &PathBuf)> {
+    /// The program to have on another machine, if one of the turns needs it there.
+    fn reached_from_elsewhere(&self, turns: &[Turn]) -> Option<String> {
+        let (project, _) = self.projects.iter().find(|(project, _)| {
+            let reached = |turn: &Turn| {
+                let gate = project.gates.iter().find(|gate| gate.name == turn.gate);
+                turn.program == project.program && gate.is_some_and(|gate| gate.elsewhere)
+            };
+            turns.iter().any(reached)
+        })?;
+        Some(project.program.clone())
+    }
+
+    fn kernel(&self, flavour: Flavour) -> Option<(&Kernel, &[PathBuf])> {
         let found = self
             .kernels
             .iter()
             .find(|(kernel, _)| kernel.flavour == flavour);
-        found.map(|(kernel, modules)| (kernel, modules))
+        found.map(|(kernel, modules)| (kernel, modules.as_slice()))
     }
 
-    fn initramfs(&self, kernel: &Kernel, modules: &PathBuf, plan: &Plan) -> Result<Initramfs> {
+    fn initramfs(&self, kernel: &Kernel, modules: &[PathBuf], plan: &Plan) -> Result<Initramfs> {
         let mut initramfs = Initramfs::default()
-            .directory(guest::BINARIES)
+            .directory(guest::PROGRAMS)
             .directory(guest::MODULES)
-            .executable("/init", &self.userspace.init)
-            .executable(guest::PROGRAMS, &self.userspace.programs)
-            .executable(guest::TESTS, &self.userspace.tests)
+            .executable("/init", &self.init)
             .bytes(guest::PLAN, serde_json::to_vec(plan)?)
             .link(&format!("{}/build", guest::MODULES), &kernel.build_tree());
-        for entry in std::fs::read_dir(modules).context("reading the built modules")? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|end| end == "ko") {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                initramfs = initramfs.file(&format!("{}/{name}", guest::MODULES), &path);
+        for (Project { program, .. }, built) in &self.projects {
+            initramfs = initramfs
+                .executable(&guest::program(program), &built.program)
+                .executable(&guest::tests(program), &built.tests);
+        }
+        for directory in modules {
+            for entry in std::fs::read_dir(directory).context("reading the built modules")? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|end| end == "ko") {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    initramfs = initramfs.file(&format!("{}/{name}", guest::MODULES), &path);
+                }
             }
         }
         Ok(initramfs)

@@ -5,24 +5,31 @@
 
 use crate::Lab;
 use crate::command::{Cmd, step};
+use crate::project::Project;
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The programs, as files on the host.
+/// Emulated CPUs are slow, and the machine's whole disk is memory.
+const PROFILE: [&str; 3] = [
+    "profile.guest.inherits='dev'",
+    "profile.guest.opt-level=1",
+    "profile.guest.strip='debuginfo'",
+];
+
+/// The programs of a project, as files on the host.
 #[derive(Clone, Debug)]
-pub struct Userspace {
-    /// PID 1.
-    pub init: PathBuf,
-    /// Every gate's program.
-    pub programs: PathBuf,
-    /// Every gate's tests.
+pub struct Programs {
+    /// The user sides of its gates.
+    pub program: PathBuf,
+    /// Their tests.
     pub tests: PathBuf,
 }
 
-/// The line in which cargo tells of a test binary.
+/// The line in which cargo tells of what it has built.
 #[derive(Deserialize)]
 struct Artifact {
     executable: Option<PathBuf>,
@@ -34,57 +41,67 @@ struct Profile {
     test: bool,
 }
 
-/// Builds them.
-pub fn build(lab: &Lab) -> Result<Userspace> {
-    let _step = step("building the programs and tests");
-    let target = lab.output().join("userspace");
-    let cargo = |subcommand: &str| {
-        Cmd::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args([
-                subcommand,
-                "--locked",
-                "--profile",
-                "guest",
-                "--target",
-                TARGET,
-            ])
-            .arg("--target-dir")
-            .arg(&target)
-            .arg("--manifest-path")
-            .arg(lab.repository.join("Cargo.toml"))
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .log(lab.log_file(&format!("userspace-{subcommand}")))
-    };
-    cargo("build")
+/// Builds PID 1, as `project` has its programs built, and gives its path.
+pub fn init(lab: &Lab, project: &Project) -> Result<PathBuf> {
+    let _lock = lab
+        .cache
+        .lock(&format!("cargo{}", project.target.display()))?;
+    let built = cargo(project, &lab.source)
+        .arg("--locked")
         .args(["--package", "callgate-guest", "--bin", "init"])
-        .args(["--package", "callgate-gates", "--bin", "gate"])
-        .run()
-        .context("building the programs")?;
-    let artifacts = cargo("test")
-        .args([
-            "--no-run",
-            "--package",
-            "callgate-gates",
-            "--lib",
-            "--message-format=json",
-        ])
         .output()
-        .context("building the tests")?;
-    let tests = artifacts
+        .context("building PID 1")?;
+    keep(&built, false, project, "init")
+}
+
+/// Builds the programs of a project.
+pub fn programs(lab: &Lab, project: &Project) -> Result<Programs> {
+    let _step = step("building the programs and tests");
+    let _lock = lab
+        .cache
+        .lock(&format!("cargo{}", project.target.display()))?;
+    let built = cargo(project, &project.root)
+        .args(["--package", &project.package, "--bins", "--tests"])
+        // Without it, cargo test would run the tests on the host.
+        .args(["--features", "vm"])
+        .output()
+        .context("building the programs and tests")?;
+    let tests = format!("{}-tests", project.program);
+    Ok(Programs {
+        program: keep(&built, false, project, &project.program)?,
+        tests: keep(&built, true, project, &tests)?,
+    })
+}
+
+fn cargo(project: &Project, workspace: &Path) -> Cmd<'static> {
+    let cargo = Cmd::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--profile", "guest", "--target", TARGET])
+        .arg("--message-format=json-render-diagnostics")
+        .arg("--target-dir")
+        .arg(&project.target)
+        .arg("--manifest-path")
+        .arg(workspace.join("Cargo.toml"))
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .log(project.log_file("userspace"));
+    PROFILE
+        .iter()
+        .fold(cargo, |cargo, setting| cargo.args(["--config", setting]))
+}
+
+/// Copies the one test binary, or the one other program, that cargo says it has built, to where no other
+/// run builds: that keeps what it has for this one.
+fn keep(built: &str, test: bool, project: &Project, name: &str) -> Result<PathBuf> {
+    let from = built
         .lines()
         .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
-        .filter(|artifact| {
-            artifact
-                .profile
-                .as_ref()
-                .is_some_and(|profile| profile.test)
-        })
+        .filter(|artifact| artifact.profile.as_ref().is_some_and(|p| p.test == test))
         .find_map(|artifact| artifact.executable)
-        .context("cargo built no test binary")?;
-    let programs = target.join(TARGET).join("guest");
-    Ok(Userspace {
-        init: programs.join("init"),
-        programs: programs.join("gate"),
-        tests,
-    })
+        .with_context(|| format!("cargo built no {name}"))?;
+    let directory = project.output.join("programs");
+    fs::create_dir_all(&directory).context("making a place for the programs")?;
+    let to = directory.join(name);
+    // A machine that boots at this moment reads the old one to its end.
+    let _ = fs::remove_file(&to);
+    fs::copy(&from, &to).with_context(|| format!("copying {}", from.display()))?;
+    Ok(to)
 }
