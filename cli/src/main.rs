@@ -7,9 +7,11 @@
 mod demo;
 mod doctor;
 mod faults;
+mod new;
 mod progress;
 mod show;
 mod test;
+mod watch;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -72,6 +74,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run the tests again whenever a file is saved, until interrupted.
+    Watch {
+        /// The gates; all of them if none is named.
+        gates: Vec<String>,
+        /// On this kernel.
+        #[arg(long, value_enum, default_value = "release")]
+        kernel: KernelArgument,
+        /// Only the tests whose name contains this.
+        #[arg(long, value_name = "TEXT")]
+        filter: Option<String>,
+    },
     /// An interactive VM with the modules at hand and a copy of the host's files, forgotten at its end.
     Shell {
         /// Boot this kernel.
@@ -90,7 +103,29 @@ enum Command {
         #[arg(long, value_enum)]
         kernel: Option<KernelArgument>,
     },
-    /// Lint the kernel side, build its documentation, and check the library's imports.
+    /// Start a project of your own: a folder with a module, a program and tests.
+    New {
+        /// The folder to make. Its name is that of the module and the program.
+        #[arg(required_unless_present = "list")]
+        folder: Option<PathBuf>,
+        /// The gates to begin with, such as `ioctl,mmap`.
+        #[arg(
+            long,
+            value_name = "GATE,…",
+            value_delimiter = ',',
+            required_unless_present = "list"
+        )]
+        gate: Vec<String>,
+        /// Only what works, without tests.
+        #[arg(long)]
+        minimal: bool,
+        /// Explain the gates instead.
+        #[arg(long, conflicts_with_all = ["folder", "gate", "minimal"])]
+        list: bool,
+    },
+    /// Bring the kernel library in your project up to date.
+    Update,
+    /// Lint both sides; of callgate itself, build the kernel side's documentation as well.
     Lint,
     /// Make the handbook of the chapters, and say which file to open.
     Book,
@@ -209,7 +244,18 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             check(&project, &gates)?;
             let flavours = flavours(kernel);
             let prepared = prepared(&lab, &project, Needs::ALL, &flavours)?;
-            test::run(&prepared, &flavours, &gates, filter, cycles, json)
+            let outcome = test::run(&prepared, &flavours, &gates, filter, cycles, json)?;
+            let seconds = START.elapsed().as_secs_f32();
+            anstream::eprintln!("{DIM}{seconds:.0} s in all{DIM:#}", DIM = show::DIM);
+            Ok(outcome)
+        }
+        Command::Watch {
+            gates,
+            kernel,
+            filter,
+        } => {
+            check(&project, &gates)?;
+            watch::run(&lab, &project, kernel.into(), &gates, filter.as_deref())
         }
         Command::Shell { kernel } => {
             let prepared = prepared(&lab, &project, Needs::BUILD_AND_RUN, &[kernel.into()])?;
@@ -230,6 +276,13 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             lab::doctor::ensure(Needs::BUILD_AND_RUN)?;
             run::build(&lab, &project, &flavours(kernel)).map(|()| Outcome::Passed)
         }
+        Command::New {
+            folder,
+            gate,
+            minimal,
+            list,
+        } => new::run(&lab.source, folder.as_deref(), &gate, minimal, list),
+        Command::Update => new::update(&lab.source, &project),
         Command::Lint => {
             lab::doctor::ensure(Needs::BUILD)?;
             run::lint(&lab, &project).map(|()| Outcome::Passed)

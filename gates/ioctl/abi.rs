@@ -7,42 +7,23 @@
 //!
 //! The HOWTO's device and today's know the same commands; each has a message and counters of its own.
 
+// new: begin
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Name of the HOWTO's driver, as `/proc/devices` shows it next to its major number.
-pub const DRIVER: &str = "my_device";
-
-/// Where the HOWTO has the user make its node: `mknod /dev/cdev_example c MAJOR 0`.
-pub const HOWTO_NODE: &str = "/dev/cdev_example";
-
-/// The HOWTO device's one minor number.
-pub const HOWTO_MINOR: u32 = 0;
-
-/// Name of today's device.
+/// Name of the device.
 pub const STORE_NAME: &str = "callgate_ioctl";
 
-/// Where today's device appears.
+/// Where it appears.
 pub const STORE_NODE: &str = "/dev/callgate_ioctl";
 
 /// The permissions its node appears with.
 pub const STORE_MODE: u16 = 0o660;
 
-/// The longest message, in bytes. The HOWTO's string commands count the NUL that ends the string.
+/// The longest message, in bytes.
 pub const MESSAGE_CAPACITY: usize = 200;
 
 /// The type byte of every command here.
 pub const TYPE: u8 = b'G';
-
-/// HOWTO: `_IOR('G', 0, int)`. Copies the stored message out as a string ended by NUL.
-///
-/// The number says `int`, the command moves up to [`MESSAGE_CAPACITY`] bytes: the caller's buffer
-/// must have that many. A message stored by [`SET`] that leaves no room for the NUL is `EMSGSIZE`.
-/// Kept because it is the HOWTO's number; [`GET`] is how it is done today.
-pub const READ: u32 = 0x8004_4700;
-
-/// HOWTO: `_IOW('G', 1, int)`. Stores the string at the argument, which NUL must end within
-/// [`MESSAGE_CAPACITY`] bytes (else `EINVAL`).
-pub const WRITE: u32 = 0x4004_4701;
 
 /// `_IO('G', 2)`: no argument. Forgets the message and zeroes the counters.
 pub const CLEAR: u32 = 0x0000_4702;
@@ -100,3 +81,24 @@ pub const STATUS_RESET: u32 = 1;
 
 const _: () = assert!(size_of::<Message>() == 204);
 const _: () = assert!(size_of::<Status>() == 32);
+// new: end
+
+/// Name of the HOWTO's driver, as `/proc/devices` shows it next to its major number.
+pub const DRIVER: &str = "my_device";
+
+/// Where the HOWTO has the user make its node: `mknod /dev/cdev_example c MAJOR 0`.
+pub const HOWTO_NODE: &str = "/dev/cdev_example";
+
+/// The HOWTO device's one minor number.
+pub const HOWTO_MINOR: u32 = 0;
+
+/// HOWTO: `_IOR('G', 0, int)`. Copies the stored message out as a string ended by NUL.
+///
+/// The number says `int`, the command moves up to [`MESSAGE_CAPACITY`] bytes: the caller's buffer
+/// must have that many, the NUL among them. A message stored by [`SET`] that leaves no room for the NUL is `EMSGSIZE`.
+/// Kept because it is the HOWTO's number; [`GET`] is how it is done today.
+pub const READ: u32 = 0x8004_4700;
+
+/// HOWTO: `_IOW('G', 1, int)`. Stores the string at the argument, which NUL must end within
+/// [`MESSAGE_CAPACITY`] bytes (else `EINVAL`).
+pub const WRITE: u32 = 0x4004_4701;

@@ -6,6 +6,7 @@
 //! a major number and leaves the node to the user; today's `callgate_ioctl` is a misc device, whose
 //! node appears by itself. Each has a message of its own.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -16,6 +17,7 @@ use callgate_kernel::{
     file::FileOperations,
     ioctl::{same_but_size, Call},
     misc,
+    rate_limit::RateLimit,
 };
 use core::mem::replace;
 use kernel::{
@@ -24,9 +26,9 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{Arc, ArcBorrow, Mutex},
-    time::{Delta, Instant, Monotonic},
 };
 
+// new: end
 module! {
     type: IoctlModule,
     name: "callgate_ioctl",
@@ -35,11 +37,14 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 // A command's number says in which direction its argument goes and how large it is.
 const _: () = {
     const TYPE: u32 = abi::TYPE as u32;
+    // new: end
     assert!(abi::READ == _IOR::<i32>(TYPE, 0));
     assert!(abi::WRITE == _IOW::<i32>(TYPE, 1));
+    // new: begin
     assert!(abi::CLEAR == _IO(TYPE, 2));
     assert!(abi::SET == _IOW::<Message>(TYPE, 3));
     assert!(abi::GET == _IOR::<Message>(TYPE, 4));
@@ -50,14 +55,17 @@ const _: () = {
 
 #[pin_data]
 struct IoctlModule {
+    // new: end
     _howto: chardev::Registration<Device>,
+    // new: begin
     #[pin]
-    _today: misc::Registration<Device>,
+    _device: misc::Registration<Device>,
 }
 
 impl kernel::InPlaceModule for IoctlModule {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            // new: end
             _howto: {
                 let howto = chardev::Registration::new(abi::DRIVER, 1, Store::new()?)?;
                 let major = howto.major();
@@ -66,7 +74,8 @@ impl kernel::InPlaceModule for IoctlModule {
                 pr_info!("create node with mknod {node} c {major} {minor}\n");
                 howto
             },
-            _today <- misc::Registration::new(abi::STORE_NAME, abi::STORE_MODE, Store::new()?),
+            // new: begin
+            _device <- misc::Registration::new(abi::STORE_NAME, abi::STORE_MODE, Store::new()?),
         })
     }
 }
@@ -84,9 +93,6 @@ struct State {
     stores: u64,
     loads: u64,
     refused: u64,
-    /// When the second began in which `logged` lines have been logged.
-    second: Instant<Monotonic>,
-    logged: u32,
 }
 
 impl State {
@@ -101,21 +107,11 @@ impl State {
         self.loads = 0;
         self.refused = 0;
     }
-
-    /// Whether one more line may be logged. Whoever may open the device could else flood the log.
-    fn may_log(&mut self) -> bool {
-        if self.second.elapsed() >= Delta::from_secs(1) {
-            self.second = Instant::now();
-            self.logged = 0;
-        }
-        let may = self.logged < LINES_A_SECOND;
-        self.logged += u32::from(may);
-        may
-    }
 }
 
-/// How many stores a device logs a second at most; `STATUS` counts them all.
-const LINES_A_SECOND: u32 = 10;
+/// How many stores are logged a second at most: whoever may open the device could else flood the log.
+/// `STATUS` counts them all.
+static LOGGED: RateLimit = RateLimit::new(10);
 
 const NO_MESSAGE: Message = Message {
     len: 0,
@@ -147,8 +143,6 @@ impl Store {
             stores: 0,
             loads: 0,
             refused: 0,
-            second: Instant::now(),
-            logged: 0,
         };
         Arc::pin_init(
             pin_init!(Self {
@@ -160,8 +154,10 @@ impl Store {
 
     fn carry_out(&self, call: Call) -> Result {
         match call.cmd() {
+            // new: end
             abi::READ => self.read(call),
             abi::WRITE => self.write(call),
+            // new: begin
             abi::CLEAR => self.clear(),
             abi::SET => self.set(call),
             abi::GET => self.get(call),
@@ -173,16 +169,14 @@ impl Store {
 
     /// Returns the message that was stored before.
     fn store(&self, message: Message) -> Message {
-        let (old, may_log) = {
-            let mut state = self.state.lock();
-            (state.store(message), state.may_log())
-        };
-        if may_log {
+        let old = self.state.lock().store(message);
+        if LOGGED.allows() {
             pr_info!("message stored, {} bytes\n", message.len);
         }
         old
     }
 
+    // new: end
     /// From the kernel, as the HOWTO has it: a string. The number says four bytes, so nothing but
     /// the convention tells how many the caller has room for.
     fn read(&self, call: Call) -> Result {
@@ -192,8 +186,6 @@ impl Store {
         // write it nevertheless would be to write behind the caller's buffer.
         *bytes.get_mut(len).ok_or(EMSGSIZE)? = 0;
         let string = bytes.get(..=len).ok_or(EMSGSIZE)?;
-        // No lock is held here, nor anywhere else while user memory is copied: that may take as long
-        // as the user likes.
         call.reply(string.len()).write(string)?;
         self.state.lock().loads += 1;
         Ok(())
@@ -206,6 +198,7 @@ impl Store {
         Ok(())
     }
 
+    // new: begin
     /// No argument.
     fn clear(&self) -> Result {
         let mut state = self.state.lock();
@@ -224,6 +217,8 @@ impl Store {
     /// From the kernel.
     fn get(&self, call: Call) -> Result {
         let message = self.state.lock().message;
+        // No lock is held here, nor anywhere else while user memory is copied: that may take as long
+        // as the user likes.
         call.reply(size_of::<Message>()).write(&message)?;
         self.state.lock().loads += 1;
         Ok(())
@@ -270,7 +265,7 @@ impl Store {
     }
 }
 
-/// Both devices.
+/// What a file of the device does.
 struct Device;
 
 #[vtable]
@@ -290,3 +285,4 @@ impl FileOperations for Device {
         result
     }
 }
+// new: end

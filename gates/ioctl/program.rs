@@ -3,6 +3,7 @@
 //! Commands from user space: the HOWTO's two, then the four kinds of argument, then a struct that
 //! can grow.
 
+// new: begin
 use std::path::Path;
 
 use anyhow::ensure;
@@ -14,10 +15,12 @@ use callgate::ioctl::{
 
 use super::abi::{self, Message, Status};
 
+// new: end
 /// The HOWTO's two commands. Their numbers say `int`; what they carry is a string.
 const WRITE: StringToKernel = StringToKernel::new(abi::WRITE, abi::MESSAGE_CAPACITY);
 const READ: StringFromKernel = StringFromKernel::new(abi::READ, abi::MESSAGE_CAPACITY);
 
+// new: begin
 /// One command for each kind of argument, and one that can grow. A number that does not fit its
 /// type does not compile.
 const CLEAR: NoArgument = NoArgument::new(abi::CLEAR);
@@ -26,12 +29,15 @@ const GET: FromKernel<Message> = FromKernel::new(abi::GET);
 const EXCHANGE: Exchange<Message> = Exchange::new(abi::EXCHANGE);
 const STATUS: Extensible<Status> = Extensible::new(abi::STATUS);
 
-/// Runs both halves.
+/// Runs it.
 pub fn main() -> anyhow::Result<()> {
+    // new: end
     howto()?;
+    // new: begin
     today()
 }
 
+// new: end
 /// The HOWTO's program: make the node if it is missing, write a message, read it back.
 fn howto() -> anyhow::Result<()> {
     let made = !Path::new(abi::HOWTO_NODE).exists();
@@ -52,7 +58,8 @@ fn howto() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same driver's own node, and commands that say what they mean.
+// new: begin
+/// Commands that say what they mean.
 fn today() -> anyhow::Result<()> {
     let store = Device::open(abi::STORE_NODE)?;
 
@@ -110,3 +117,4 @@ fn text(message: &Message) -> &[u8] {
 fn show(message: &Message) -> String {
     String::from_utf8_lossy(text(message)).into_owned()
 }
+// new: end

@@ -4,6 +4,7 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -25,12 +26,14 @@ use callgate::testing::memory::{self, Guarded, Hole, Shared};
 use callgate::testing::worker::{Watchdog, Worker};
 use rustix::fs::OFlags;
 use rustix::process::{Gid, Uid};
-use zerocopy::IntoBytes;
+use zerocopy::IntoBytes as _;
 
 use super::abi::{self, MESSAGE_CAPACITY, Message, STATUS_RESET, STATUS_SIZE_V0, Status};
 
+// new: end
 const WRITE: StringToKernel = StringToKernel::new(abi::WRITE, MESSAGE_CAPACITY);
 const READ: StringFromKernel = StringFromKernel::new(abi::READ, MESSAGE_CAPACITY);
+// new: begin
 const CLEAR: NoArgument = NoArgument::new(abi::CLEAR);
 const SET: ToKernel<Message> = ToKernel::new(abi::SET);
 const GET: FromKernel<Message> = FromKernel::new(abi::GET);
@@ -49,6 +52,7 @@ const MODULE_FILE: &str = "/modules/callgate_ioctl.ko";
 /// What buffers are filled with, to see what the kernel changed.
 const CANARY: u8 = 0xaa;
 
+// new: end
 /// The HOWTO's device, open, with its node, which goes when this does.
 struct Howto(Device, #[expect(dead_code, reason = "only to be dropped")] Watchdog);
 
@@ -70,13 +74,21 @@ fn make_howto_node() {
     chardev::make_node(abi::HOWTO_NODE, major, abi::HOWTO_MINOR, 0o600).unwrap();
 }
 
-/// Runs a check on both nodes, as a 64-bit and as a 32-bit caller; each time on a cleared device.
+// new: begin
+/// Runs a check as a 64-bit and as a 32-bit caller; each time on a cleared device.
 macro_rules! each_way {
     ($check:expr) => {{
         assert!(compat::is_available(), "this kernel needs CONFIG_IA32_EMULATION=y");
+        // new: end
         let howto = Howto::new();
+        // new: begin
         let store = Device::open(abi::STORE_NODE).unwrap();
-        for (node, device) in [(abi::HOWTO_NODE, &howto.0), (abi::STORE_NODE, &store)] {
+        for (node, device) in [
+            // new: end
+            (abi::HOWTO_NODE, &howto.0),
+            // new: begin
+            (abi::STORE_NODE, &store),
+        ] {
             println!("{node}, 64-bit caller");
             CLEAR.call(device).unwrap();
             $check(device);
@@ -88,7 +100,7 @@ macro_rules! each_way {
     }};
 }
 
-/// Today's device, open.
+/// The device, open.
 struct Store(Device, #[expect(dead_code, reason = "only to be dropped")] Watchdog);
 
 impl AsFd for Store {
@@ -97,7 +109,7 @@ impl AsFd for Store {
     }
 }
 
-/// Today's device, open and cleared.
+/// The device, open and cleared.
 fn store() -> Store {
     let store = Store(Device::open(abi::STORE_NODE).unwrap(), Watchdog::new(TOO_LONG));
     CLEAR.call(&store).unwrap();
@@ -128,6 +140,7 @@ fn status(target: &impl Target) -> Status {
     STATUS.call(target, &Status::default()).unwrap()
 }
 
+// new: end
 // ---- Numbers ------------------------------------------------------------------------------------
 
 #[test]
@@ -301,6 +314,7 @@ fn a_message_with_no_room_for_the_nul_cannot_be_read_as_a_string() {
 
 // ---- The four kinds of argument -----------------------------------------------------------------
 
+// new: begin
 #[test]
 fn a_message_set_is_got_back() {
     fn check(target: &impl Target) {
@@ -313,6 +327,7 @@ fn a_message_set_is_got_back() {
     each_way!(check);
 }
 
+// new: end
 #[test]
 fn strings_and_messages_are_the_same_store() {
     fn check(target: &impl Target) {
@@ -324,6 +339,7 @@ fn strings_and_messages_are_the_same_store() {
     each_way!(check);
 }
 
+// new: begin
 #[test]
 fn bytes_beyond_the_length_do_not_travel() {
     fn check(target: &impl Target) {
@@ -367,6 +383,7 @@ fn an_exchange_gives_the_message_it_replaced() {
     each_way!(check);
 }
 
+// new: end
 #[test]
 fn an_exchange_that_cannot_answer_has_stored_nevertheless() {
     fn check(target: &impl Target) {
@@ -482,14 +499,16 @@ fn both_nodes_count_and_store_for_themselves() {
     assert_eq!((status(&howto.0).stores, status(&store).stores), (1, 1));
 }
 
+// new: begin
 #[test]
 fn all_who_open_a_node_share_its_message() {
     let (first, second) = (store(), Device::open(abi::STORE_NODE).unwrap());
-    WRITE.call(&first, c"shared").unwrap();
+    SET.call(&first, &message(b"shared")).unwrap();
     drop(first);
-    assert_eq!(READ.call(&As32Bit(&second)).unwrap().as_c_str(), c"shared");
+    assert_eq!(GET.call(&As32Bit(&second)).unwrap(), message(b"shared"));
 }
 
+// new: end
 #[test]
 fn a_program_of_version_0_sees_what_it_knows() {
     fn check(target: &impl Target) {
@@ -525,10 +544,11 @@ fn a_program_between_two_versions_gets_what_it_has_room_for() {
     each_way!(check);
 }
 
+// new: begin
 #[test]
 fn a_program_of_the_future_is_served_while_it_asks_for_nothing_new() {
     fn check(target: &impl Target) {
-        WRITE.call(target, c"hello").unwrap();
+        SET.call(target, &message(b"hello")).unwrap();
         for size in [33, 40, 63, 64, 65, 96, 97, 4096, Buffer::SIZE - 1] {
             let (result, buffer) = issue(target, with_size(abi::STATUS, size), &vec![0; size]);
             assert_eq!(result, Ok(0), "{size} bytes");
@@ -540,6 +560,7 @@ fn a_program_of_the_future_is_served_while_it_asks_for_nothing_new() {
     each_way!(check);
 }
 
+// new: end
 #[test]
 fn a_reset_gives_the_counters_one_last_time() {
     fn check(target: &impl Target) {
@@ -870,6 +891,7 @@ fn resets_never_lose_a_count() {
 
 // ---- The module ---------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn the_nodes_permissions_keep_strangers_out() {
     let opened = Worker::spawn(|| {
@@ -884,6 +906,7 @@ fn the_nodes_permissions_keep_strangers_out() {
     assert_eq!(mode, u32::from(abi::STORE_MODE));
 }
 
+// new: end
 #[test]
 fn the_misc_device_bears_its_name() {
     assert!(Path::new("/sys/class/misc").join(abi::STORE_NAME).exists());
@@ -907,15 +930,17 @@ fn an_open_file_keeps_the_module_loaded() {
     }
 }
 
+// new: begin
 #[test]
 fn loading_twice_is_refused_and_harmless() {
     let store = store();
-    WRITE.call(&store, c"unimpressed").unwrap();
+    SET.call(&store, &message(b"unimpressed")).unwrap();
     let refused = module::load(MODULE_FILE, "").map_err(|error| error.errno());
     assert_eq!(refused, Err(Some(Errno::EXIST)));
-    assert_eq!(READ.call(&store).unwrap().as_c_str(), c"unimpressed");
+    assert_eq!(GET.call(&store).unwrap(), message(b"unimpressed"));
 }
 
+// new: end
 #[test]
 fn loading_logs_how_to_make_the_node() {
     let mut log = Log::from_now().unwrap();

@@ -23,6 +23,7 @@ pub mod modules;
 pub mod patches;
 pub mod project;
 pub mod run;
+pub mod scaffold;
 pub mod splat;
 pub mod toolchain;
 pub mod userspace;

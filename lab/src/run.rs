@@ -63,13 +63,14 @@ pub fn build(lab: &Lab, project: &Project, flavours: &[Flavour]) -> Result<()> {
     editor::describe(lab, &tools, kernel, project)
 }
 
-/// Lints the kernel side and builds its documentation, with a warning being an error.
+/// Lints both sides, and builds the documentation of callgate's own kernel side, with a warning being an
+/// error.
 pub fn lint(lab: &Lab, project: &Project) -> Result<()> {
     let tools = Tools::find(lab)?;
     for kernel in kernel::ensure(lab, &tools, &[Flavour::Release])? {
         modules::lint(lab, &tools, &kernel, project)?;
     }
-    Ok(())
+    userspace::lint(project)
 }
 
 /// What came of one boot.

@@ -8,6 +8,7 @@ use crate::command::{Cmd, step};
 use crate::project::Project;
 use anyhow::{Context, Result};
 use serde::Deserialize;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -73,8 +74,26 @@ pub fn programs(lab: &Lab, project: &Project) -> Result<Programs> {
     })
 }
 
+/// Has clippy look at the user sides; a warning is an error.
+pub fn lint(project: &Project) -> Result<()> {
+    let _step = step("linting the user side");
+    Cmd::new(cargo_itself())
+        .args(["clippy", "--workspace", "--all-targets", "--all-features"])
+        .arg("--manifest-path")
+        .arg(project.root.join("Cargo.toml"))
+        .args(["--", "--deny", "warnings"])
+        .log(project.log_file("userspace-lint"))
+        .run()
+        .context("linting the user side")
+}
+
+/// The cargo that runs us, if one does.
+fn cargo_itself() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 fn cargo(project: &Project, workspace: &Path) -> Cmd<'static> {
-    let cargo = Cmd::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let cargo = Cmd::new(cargo_itself())
         .args(["build", "--profile", "guest", "--target", TARGET])
         .arg("--message-format=json-render-diagnostics")
         .arg("--target-dir")

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `callgate new` and `callgate update`: a project of the user's own.
+
+use crate::Usage;
+use crate::show::{DIM, TITLE};
+use anyhow::{Context, Result};
+use lab::project::Project;
+use lab::scaffold::{self, Order, Refused};
+use lab::verdict::Outcome;
+use std::path::Path;
+
+/// Makes a project, or explains what it can be made of.
+pub fn run(
+    source: &Path,
+    folder: Option<&Path>,
+    gates: &[String],
+    minimal: bool,
+    list: bool,
+) -> Result<Outcome> {
+    let Some(folder) = folder.filter(|_| !list) else {
+        return explain(source);
+    };
+    let order = Order {
+        folder,
+        gates,
+        minimal,
+    };
+    let made = scaffold::create(source, &order).map_err(usage)?;
+    println!("{}", made.display());
+    let folder = folder.display();
+    let next = if minimal { "demo" } else { "test" };
+    anstream::eprintln!(
+        "{DIM}next: cd {folder} && callgate {next}; README.md says what to change first{DIM:#}"
+    );
+    Ok(Outcome::Passed)
+}
+
+/// Brings the library in a project up to date.
+pub fn update(source: &Path, project: &Project) -> Result<Outcome> {
+    if project.root == source {
+        let why = "this is callgate itself: `update` is for a project that `callgate new` made";
+        return Err(Usage(why.into()).into());
+    }
+    for path in scaffold::update(source, &project.root).map_err(usage)? {
+        println!("{path}");
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Whoever asks for what cannot be had has used the command wrongly.
+fn usage(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Refused>() {
+        Ok(refused) => Usage(refused.to_string()).into(),
+        Err(error) => error,
+    }
+}
+
+/// Prints the table of gates in README.md.
+fn explain(source: &Path) -> Result<Outcome> {
+    let readme = std::fs::read_to_string(source.join("README.md")).context("reading README.md")?;
+    for gate in lab::gates::find(source)? {
+        if gate.module.is_none() {
+            continue;
+        }
+        let begins = format!("| [{0}](gates/{0}) | ", gate.name);
+        let row = readme.lines().find_map(|line| line.strip_prefix(&begins));
+        let row = row.with_context(|| format!("README.md does not explain {}", gate.name))?;
+        let cells: Vec<_> = row
+            .trim_end_matches('|')
+            .split('|')
+            .map(str::trim)
+            .collect();
+        let [what, direction, much, wakes, who] = cells[..] else {
+            anyhow::bail!(
+                "README.md explains {} in another way than the others",
+                gate.name
+            );
+        };
+        anstream::println!(
+            "{TITLE}{:10}{TITLE:#} {what}{DIM} · {direction} · {much} · wakes: {wakes} · {who}{DIM:#}",
+            gate.name
+        );
+    }
+    Ok(Outcome::Passed)
+}

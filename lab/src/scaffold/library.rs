@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The part of the kernel library that a project needs, as a folder of its own.
+//!
+//! A file of the library is a subsystem. Which of them belong together is not written down anywhere: a file
+//! needs those that it names.
+
+use super::{Refused, read};
+use crate::kernel::hex;
+use anyhow::{Context, Result};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The library's own name, and that of its first file.
+const LIBRARY: &str = "callgate_kernel";
+
+/// The file that says what the folder is a copy of, with a checksum of each file.
+const ORIGIN: &str = "ORIGIN";
+
+/// Some subsystems of the library.
+pub struct Part {
+    /// Every file, by its path in the folder.
+    files: BTreeMap<String, String>,
+    helpers: Vec<String>,
+}
+
+impl Part {
+    /// What modules with these texts need of the library in the checkout at `source`.
+    pub fn needed_by(source: &Path, modules: &[&str]) -> Result<Self> {
+        let folder = source.join("kernel");
+        let root = read(&folder.join(format!("{LIBRARY}.rs")))?;
+        let all = subsystems(&root, &folder)?;
+        let mut needed = BTreeSet::new();
+        let mut named: Vec<String> = Vec::new();
+        for module in modules {
+            named.extend(named_in(module, LIBRARY, &all)?);
+        }
+        while let Some(name) = named.pop() {
+            if needed.insert(name.clone()) {
+                for text in texts(&all[&name])? {
+                    named.extend(named_in(&text, "crate", &all)?);
+                }
+            }
+        }
+        Self::of(&folder, &root, &all, &needed)
+    }
+
+    fn of(
+        folder: &Path,
+        root: &str,
+        all: &BTreeMap<String, PathBuf>,
+        needed: &BTreeSet<String>,
+    ) -> Result<Self> {
+        let left_out = |name: &str| all.contains_key(name) && !needed.contains(name);
+        let mut files = BTreeMap::new();
+        files.insert(format!("{LIBRARY}.rs"), without(root, left_out));
+        let mut helpers = Vec::new();
+        for name in needed {
+            files.insert(format!("{name}.rs"), read(&all[name])?);
+            for path in parts(&all[name])? {
+                let inside = path
+                    .strip_prefix(folder)
+                    .context("a part of the library is not in it")?;
+                files.insert(inside.display().to_string(), read(&path)?);
+            }
+            if folder.join("helpers").join(format!("{name}.c")).exists() {
+                helpers.push(name.clone());
+                for end in ["c", "h"] {
+                    let file = format!("helpers/{name}.{end}");
+                    files.insert(file.clone(), read(&folder.join(&file))?);
+                }
+            }
+        }
+        let is_named = |name: &str| files.values().any(|text| text.contains(name));
+        let between = |line: &str, start, end| {
+            let (it, _) = line.split_once(start)?.1.split_once(end)?;
+            Some(it.to_owned())
+        };
+        let bindings = lines(&read(&folder.join("bindings.h"))?, |line| {
+            if let Some(helper) = between(line, "#include \"helpers/", ".h\"") {
+                helpers.contains(&helper)
+            } else {
+                let constant = between(line, "RUST_CONST_HELPER_", " = ");
+                constant.is_none_or(|name| is_named(&name))
+            }
+        });
+        // As it is the last word of its line: `--allowlist-function proc_mkdir`.
+        let parameters = lines(&read(&folder.join("bindgen_parameters"))?, |line| {
+            let name = line
+                .strip_prefix("--allowlist-")
+                .and_then(|rest| rest.split(' ').nth(1));
+            name.is_none_or(|name| is_named(name.trim_end_matches(".*")))
+        });
+        files.insert("bindings.h".into(), bindings);
+        files.insert("bindgen_parameters".into(), parameters);
+        for file in ["bindings.rs", "library.mk"] {
+            files.insert(file.into(), read(&folder.join(file))?);
+        }
+        Ok(Self { files, helpers })
+    }
+
+    /// The C files among it: the names of those in `helpers`.
+    pub fn helpers(&self) -> &[String] {
+        &self.helpers
+    }
+
+    /// Writes it into the folder at `to`.
+    pub fn copy(&self, to: &Path) -> Result<()> {
+        for (path, text) in &self.files {
+            let path = to.join(path);
+            let folder = path.parent().unwrap_or(to);
+            fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+            fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+        fs::write(to.join(ORIGIN), self.origin()).context("writing where the library comes from")
+    }
+
+    fn origin(&self) -> String {
+        let mut origin = format!(
+            "callgate_kernel {}\n\nThe part of the library that this project needs. `callgate update` brings it \
+             up to date, unless one of\nthese files was changed here, by its SHA-256:\n\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        for (path, text) in &self.files {
+            let _ = writeln!(origin, "{}  {path}", checksum(text));
+        }
+        origin
+    }
+}
+
+/// Brings the library in the project at `root` up to date with the checkout at `source`, and gives the paths
+/// of the files that are other ones now.
+///
+/// # Errors
+///
+/// [`Refused`], if a file was changed in the project.
+pub fn update(source: &Path, root: &Path) -> Result<Vec<String>> {
+    let folder = root.join("kernel");
+    let origin = read(&folder.join(ORIGIN))?;
+    let recorded: BTreeMap<&str, &str> = origin
+        .lines()
+        .filter_map(|line| line.split_once("  "))
+        .map(|(sum, path)| (path, sum))
+        .collect();
+    let old = |path: &str| fs::read_to_string(folder.join(path)).ok();
+    let changed = |(path, sum): (&&str, &&str)| {
+        let text = old(path)?;
+        (checksum(&text) != **sum).then(|| format!("kernel/{path}"))
+    };
+    let changed: Vec<_> = recorded.iter().filter_map(changed).collect();
+    if !changed.is_empty() {
+        return Err(Refused(format!(
+            "{} was changed here, and an update would lose that: keep the change elsewhere, delete the file, \
+             and update again",
+            changed.join(", ")
+        ))
+        .into());
+    }
+    let modules = modules_in(root)?;
+    let modules: Vec<_> = modules.iter().map(String::as_str).collect();
+    let part = Part::needed_by(source, &modules)?;
+    let mut updated: Vec<_> = part
+        .files
+        .iter()
+        .filter(|(path, text)| old(path).as_ref() != Some(text))
+        .map(|(path, _)| format!("kernel/{path}"))
+        .collect();
+    for path in recorded
+        .keys()
+        .filter(|path| !part.files.contains_key(**path))
+    {
+        if fs::remove_file(folder.join(path)).is_ok() {
+            updated.push(format!("kernel/{path}"));
+        }
+    }
+    part.copy(&folder)?;
+    Ok(updated)
+}
+
+/// The text of every `.rs` file of the project that may be part of its module.
+fn modules_in(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).with_context(|| format!("reading {}", root.display()))? {
+        let path = entry?.path();
+        let hidden = [".git", "target", "kernel"]
+            .iter()
+            .any(|name| path.ends_with(name));
+        if path.is_dir() && !hidden {
+            found.extend(modules_in(&path)?);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(read(&path)?);
+        }
+    }
+    Ok(found)
+}
+
+/// The subsystems that the library's first file names, each with its file.
+fn subsystems(root: &str, folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let file = syn::parse_file(root).context("understanding the kernel library")?;
+    let mut found = BTreeMap::new();
+    for item in file.items {
+        if let syn::Item::Mod(module) = item {
+            let path = module
+                .attrs
+                .iter()
+                .find_map(|attribute| match &attribute.meta {
+                    syn::Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {
+                        syn::Expr::Lit(syn::ExprLit {
+                            lit: syn::Lit::Str(path),
+                            ..
+                        }) => Some(path.value()),
+                        _ => None,
+                    },
+                    _ => None,
+                });
+            let name = module.ident.to_string();
+            let file = path.unwrap_or_else(|| format!("{name}.rs"));
+            found.insert(name, folder.join(file));
+        }
+    }
+    // It goes with every part.
+    found.remove("bindings");
+    Ok(found)
+}
+
+/// The files that a subsystem is divided into: those in a folder of its name.
+fn parts(file: &Path) -> Result<Vec<PathBuf>> {
+    let folder = file.with_extension("");
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let files = fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
+    files.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn texts(file: &Path) -> Result<Vec<String>> {
+    let mut files = parts(file)?;
+    files.push(file.to_owned());
+    files.iter().map(|file| read(file)).collect()
+}
+
+/// The lines of a text that are needed.
+fn lines(text: &str, is_needed: impl Fn(&str) -> bool) -> String {
+    let lines = text.split_inclusive('\n');
+    lines.filter(|line| is_needed(line.trim_end())).collect()
+}
+
+/// Which subsystems a text names, as `krate::NAME` or in a group of those; or as a macro of theirs.
+fn named_in(text: &str, krate: &str, all: &BTreeMap<String, PathBuf>) -> Result<Vec<String>> {
+    let tokens: TokenStream = text.parse().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let mut words = Vec::new();
+    follow(&tokens, krate, &mut words);
+    let mut named = Vec::new();
+    for word in words {
+        if all.contains_key(&word) {
+            named.push(word);
+        } else if let Some(name) = defining(&word, all)? {
+            named.push(name);
+        }
+    }
+    Ok(named)
+}
+
+/// The subsystem that exports a macro of this name.
+fn defining(name: &str, all: &BTreeMap<String, PathBuf>) -> Result<Option<String>> {
+    for (subsystem, file) in all {
+        if read(file)?.contains(&format!("#[macro_export]\nmacro_rules! {name} ")) {
+            return Ok(Some(subsystem.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// The words that follow `krate::`, wherever that is.
+fn follow(tokens: &TokenStream, krate: &str, found: &mut Vec<String>) {
+    let tokens: Vec<_> = tokens.clone().into_iter().collect();
+    for (at, token) in tokens.iter().enumerate() {
+        if let TokenTree::Group(group) = token {
+            follow(&group.stream(), krate, found);
+        }
+        let is = |at: usize, what: &str| tokens.get(at).is_some_and(|t| t.to_string() == what);
+        if !(is(at, krate) && is(at + 1, ":") && is(at + 2, ":")) {
+            continue;
+        }
+        match tokens.get(at + 3) {
+            Some(TokenTree::Ident(word)) => found.push(word.to_string()),
+            Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
+                let mut first = true;
+                for token in group.stream() {
+                    if let (true, TokenTree::Ident(word)) = (first, &token) {
+                        found.push(word.to_string());
+                    }
+                    first = token.to_string() == ",";
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The library's first file without the subsystems that are left out.
+fn without(root: &str, left_out: impl Fn(&str) -> bool) -> String {
+    let declared = |line: &str| {
+        line.strip_prefix("pub mod ")?
+            .strip_suffix(';')
+            .map(str::to_owned)
+    };
+    let described = |line: &str| {
+        let name = line.strip_prefix("//! - [`")?.split('`').next()?;
+        Some(name.trim_start_matches("mod@").to_owned())
+    };
+    let is_kept = |line: &&str| {
+        let name = declared(line).or_else(|| described(line));
+        // In a project all files of the library are in one folder.
+        !line.starts_with("#[path") && name.is_none_or(|name| !left_out(&name))
+    };
+    let kept: Vec<_> = root.lines().filter(is_kept).collect();
+    // A heading with nothing below it goes, too.
+    let is_empty = |lines: &[&str]| {
+        matches!(lines, [heading, "//!", "//!", ..]
+            if heading.starts_with("//! ") && heading.ends_with(':'))
+    };
+    let mut text = String::new();
+    let mut rest = &kept[..];
+    while let [line, after @ ..] = rest {
+        if is_empty(rest) {
+            rest = &rest[3..];
+        } else {
+            let _ = writeln!(text, "{line}");
+            rest = after;
+        }
+    }
+    text
+}
+
+fn checksum(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
