@@ -132,10 +132,12 @@ fn issue(target: &impl Target, number: u32, payload: &[u8]) -> (Result<i32, Errn
     (result, buffer)
 }
 
+// new: end
 fn refusal(target: &impl Target, number: u32, payload: &[u8]) -> Result<i32, Errno> {
     issue(target, number, payload).0
 }
 
+// new: begin
 fn status(target: &impl Target) -> Status {
     STATUS.call(target, &Status::default()).unwrap()
 }
@@ -912,25 +914,30 @@ fn the_misc_device_bears_its_name() {
     assert!(Path::new("/sys/class/misc").join(abi::STORE_NAME).exists());
 }
 
+// new: begin
 #[test]
 fn an_open_file_keeps_the_module_loaded() {
-    for node in [abi::HOWTO_NODE, abi::STORE_NODE] {
-        make_howto_node();
-        let device = Device::open(node).unwrap();
-        let refused = module::unload(MODULE).map_err(|error| error.errno());
-        drop(device);
-        chardev::remove_node(abi::HOWTO_NODE).unwrap();
-        assert_eq!(refused, Err(Some(Errno::AGAIN)), "{node}");
-        module::unload(MODULE).unwrap();
-        let (listed, there) =
-            (module::is_loaded(MODULE).unwrap(), Path::new(abi::STORE_NODE).exists());
-        module::load(MODULE_FILE, "").unwrap();
-        assert!(!listed && !there, "module and node go together");
-        assert!(module::is_loaded(MODULE).unwrap() && Path::new(abi::STORE_NODE).exists());
-    }
+    // new: end
+    make_howto_node();
+    keeps_the_module_loaded(abi::HOWTO_NODE);
+    chardev::remove_node(abi::HOWTO_NODE).unwrap();
+    // new: begin
+    keeps_the_module_loaded(abi::STORE_NODE);
 }
 
-// new: begin
+fn keeps_the_module_loaded(node: &str) {
+    let device = Device::open(node).unwrap();
+    let refused = module::unload(MODULE).map_err(|error| error.errno());
+    drop(device);
+    assert_eq!(refused, Err(Some(Errno::AGAIN)), "{node}");
+    module::unload(MODULE).unwrap();
+    let (listed, there) =
+        (module::is_loaded(MODULE).unwrap(), Path::new(abi::STORE_NODE).exists());
+    module::load(MODULE_FILE, "").unwrap();
+    assert!(!listed && !there, "module and node go together");
+    assert!(module::is_loaded(MODULE).unwrap() && Path::new(abi::STORE_NODE).exists());
+}
+
 #[test]
 fn loading_twice_is_refused_and_harmless() {
     let store = store();

@@ -88,12 +88,12 @@ impl Part {
                 constant.is_none_or(|name| is_named(&name))
             }
         });
-        // As it is the last word of its line: `--allowlist-function proc_mkdir`.
+        // A line names an item to bind, such as `--allowlist-function proc_mkdir`; or a pattern for many.
         let parameters = lines(&read(&folder.join("bindgen_parameters"))?, |line| {
-            let name = line
+            let item = line
                 .strip_prefix("--allowlist-")
                 .and_then(|rest| rest.split(' ').nth(1));
-            name.is_none_or(|name| is_named(name.trim_end_matches(".*")))
+            item.is_none_or(|item| item.ends_with('*') || is_named(item))
         });
         files.insert("bindings.h".into(), bindings);
         files.insert("bindgen_parameters".into(), parameters);
