@@ -153,8 +153,8 @@ fn without_unused_imports(text: &str) -> Result<String> {
     Ok(result)
 }
 
-/// Every word in these tokens that may name what is imported, so none behind `::` or a dot; and those in the
-/// strings of formatting among them.
+/// Every word in these tokens that may name what is imported, so none behind `::` or a dot; and what strings
+/// have behind a `{`, as those of formatting do. The text of a string names nothing, nor that of a comment.
 fn collect(tokens: TokenStream, named: &mut HashSet<String>) {
     // The last two tokens, where they are punctuation.
     let mut before = (' ', ' ');
@@ -169,8 +169,12 @@ fn collect(tokens: TokenStream, named: &mut HashSet<String>) {
             TokenTree::Group(group) => collect(group.stream(), named),
             TokenTree::Literal(literal) => {
                 let text = literal.to_string();
-                let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
-                named.extend(words.map(str::to_owned));
+                let in_braces = text.split('{').skip(1);
+                let word = |place: &str| {
+                    let end = place.find(|c: char| !c.is_alphanumeric() && c != '_');
+                    place[..end.unwrap_or(place.len())].to_owned()
+                };
+                named.extend(in_braces.map(word));
             }
             TokenTree::Ident(_) | TokenTree::Punct(_) => {}
         }
@@ -301,11 +305,11 @@ mod tests {
     #[test]
     fn an_import_that_nothing_names_is_left_out() {
         let text = "use a::{self, b, c::{D, E}, f as g};\nuse h::I;\n\nuse j::Trait as _;\nuse k::*;\n\n\
-                    fn x() { D; a::y(); println!(\"{b}\"); z::c(); v.g() }\n";
+                    /// Knows of E.\nfn x() { D; a::y(); println!(\"{b}\"); z::c(); v.g() }\n";
         assert_eq!(
             without_unused_imports(text).unwrap(),
             "use a::{self, b, c::D};\n\nuse j::Trait as _;\nuse k::*;\n\n\
-             fn x() { D; a::y(); println!(\"{b}\"); z::c(); v.g() }\n"
+             /// Knows of E.\nfn x() { D; a::y(); println!(\"{b}\"); z::c(); v.g() }\n"
         );
         let used = "use a::{\n    b, // c\n};\nfn x() { b }\n";
         assert_eq!(without_unused_imports(used).unwrap(), used);
