@@ -15,14 +15,16 @@ pub const HOWTO_MINOR: u32 = 0;
 /// most `MESSAGE_CAPACITY - 1` bytes; a longer write fails with `EINVAL`.
 pub const MESSAGE_CAPACITY: usize = 200;
 
-/// Name of today's device: it appears as `/dev/callgate_chardev` without anybody's mknod(1).
+// new: begin
+/// Name of the pipe: it appears as `/dev/callgate_chardev` without anybody's mknod(1).
 pub const PIPE_NAME: &str = "callgate_chardev";
 
-/// Where today's device appears.
+/// Where the pipe appears.
 pub const PIPE_NODE: &str = "/dev/callgate_chardev";
 
 /// The permissions its node appears with.
 pub const PIPE_MODE: u16 = 0o660;
 
-/// How many bytes today's device holds before a writer has to wait.
+/// How many bytes the pipe holds before a writer has to wait.
 pub const PIPE_CAPACITY: usize = 4096;
+// new: end

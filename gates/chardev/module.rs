@@ -6,6 +6,7 @@
 //! `callgate_chardev` is a pipe that never ends: its node appears by itself, and a program can wait
 //! for it.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -32,6 +33,7 @@ use kernel::{
     },
 };
 
+// new: end
 module! {
     type: ChardevModule,
     name: "callgate_chardev",
@@ -40,16 +42,20 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 #[pin_data]
 struct ChardevModule {
+    // new: end
     _howto: chardev::Registration<MessageFile>,
+    // new: begin
     #[pin]
-    _today: misc::Registration<PipeFile>,
+    _pipe: misc::Registration<PipeFile>,
 }
 
 impl kernel::InPlaceModule for ChardevModule {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            // new: end
             _howto: {
                 let howto = chardev::Registration::new(abi::DRIVER, 1, Message::new()?)?;
                 let major = howto.major();
@@ -58,11 +64,13 @@ impl kernel::InPlaceModule for ChardevModule {
                 pr_info!("create node with mknod {node} c {major} {minor}\n");
                 howto
             },
-            _today <- misc::Registration::new(abi::PIPE_NAME, abi::PIPE_MODE, Pipe::new()?),
+            // new: begin
+            _pipe <- misc::Registration::new(abi::PIPE_NAME, abi::PIPE_MODE, Pipe::new()?),
         })
     }
 }
 
+// new: end
 // The HOWTO's device.
 
 /// The message that all who open the device share.
@@ -149,6 +157,7 @@ impl FileOperations for MessageFile {
 
 // Today's device.
 
+// new: begin
 /// The pipe that all who open the device share.
 ///
 /// The lock is never held while user memory is copied: a user can make that take forever. A writer
@@ -227,8 +236,10 @@ impl Pipe {
 struct Opened {
     pipe: Arc<Pipe>,
     exclusive: bool,
+    // new: end
     read: Atomic<u64>,
     written: Atomic<u64>,
+    // new: begin
 }
 
 impl Drop for Opened {
@@ -263,8 +274,10 @@ impl FileOperations for PipeFile {
         let opened = Opened {
             pipe: pipe.into(),
             exclusive,
+            // new: end
             read: Atomic::new(0),
             written: Atomic::new(0),
+            // new: begin
         };
         Ok(KBox::new(opened, GFP_KERNEL)?)
     }
@@ -293,7 +306,9 @@ impl FileOperations for PipeFile {
         if copied == 0 {
             return Err(EFAULT);
         }
+        // new: end
         opened.read.fetch_add(copied as u64, Relaxed);
+        // new: begin
         Ok(copied)
     }
 
@@ -325,7 +340,9 @@ impl FileOperations for PipeFile {
             match put {
                 Ok(count) => {
                     pipe.changed.notify_all();
+                    // new: end
                     opened.written.fetch_add(count as u64, Relaxed);
+                    // new: begin
                     written += count;
                     pending.start += count;
                 }
@@ -356,19 +373,19 @@ impl FileOperations for PipeFile {
         }
         ready
     }
+    // new: end
 
     fn show_fdinfo(opened: &Opened, m: &SeqFile) {
         seq_print!(m, "callgate_read:\t{}\n", opened.read.load(Relaxed));
         seq_print!(m, "callgate_written:\t{}\n", opened.written.load(Relaxed));
     }
+    // new: begin
 }
 
 /// Bytes in the order they came.
 struct Fifo {
-    /// Of size `PIPE_CAPACITY`, used as a ring.
+    /// Of size `PIPE_CAPACITY`; `len` of them count, the oldest first.
     bytes: KVec<u8>,
-    /// Where the oldest byte is.
-    first: usize,
     len: usize,
 }
 
@@ -376,7 +393,6 @@ impl Fifo {
     fn new() -> Result<Self> {
         Ok(Self {
             bytes: KVec::from_elem(0, PIPE_CAPACITY, GFP_KERNEL)?,
-            first: 0,
             len: 0,
         })
     }
@@ -384,28 +400,22 @@ impl Fifo {
     /// Copies the oldest bytes to `to` and returns how many.
     fn peek(&self, to: &mut [u8]) -> usize {
         let count = to.len().min(self.len);
-        let (wrapped, oldest) = self.bytes.split_at(self.first);
-        let straight = count.min(oldest.len());
-        to[..straight].copy_from_slice(&oldest[..straight]);
-        to[straight..count].copy_from_slice(&wrapped[..count - straight]);
+        to[..count].copy_from_slice(&self.bytes[..count]);
         count
     }
 
-    /// Removes the oldest `count` bytes.
+    /// Removes the oldest `count` bytes. To move the others up costs less than the call that reads.
     fn discard(&mut self, count: usize) {
-        self.first = (self.first + count) % PIPE_CAPACITY;
+        self.bytes.copy_within(count..self.len, 0);
         self.len -= count;
     }
 
     /// Adds as much of `from` as there is room for, and returns how much.
     fn put(&mut self, from: &[u8]) -> usize {
         let count = from.len().min(PIPE_CAPACITY - self.len);
-        let end = (self.first + self.len) % PIPE_CAPACITY;
-        let (wrapped, free) = self.bytes.split_at_mut(end);
-        let (straight, rest) = from[..count].split_at(count.min(free.len()));
-        free[..straight.len()].copy_from_slice(straight);
-        wrapped[..rest.len()].copy_from_slice(rest);
+        self.bytes[self.len..][..count].copy_from_slice(&from[..count]);
         self.len += count;
         count
     }
 }
+// new: end

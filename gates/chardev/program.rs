@@ -2,10 +2,11 @@
 
 //! A character device from user space: first as the HOWTO has it, then as it is done today.
 
+// new: begin
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context as _, ensure};
 use callgate::chardev::{self, Device};
 use callgate::crossing;
 
@@ -14,12 +15,15 @@ use super::abi;
 /// Nobody waits longer than this for a byte that has been written already.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs both halves.
+/// Runs it.
 pub fn main() -> anyhow::Result<()> {
+    // new: end
     howto()?;
-    today()
+    // new: begin
+    pipe()
 }
 
+// new: end
 /// The HOWTO's driver has a number but no node. Who wants to talk to it looks the number up, makes
 /// the node, and from there on it is a file: write a message, read it back.
 fn howto() -> anyhow::Result<()> {
@@ -36,9 +40,10 @@ fn howto() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Today's driver brings its own node, and lets a program wait: for a byte to read, or, while it
-/// does something else, for the news that there is one.
-fn today() -> anyhow::Result<()> {
+// new: begin
+/// The pipe brings its own node, and lets a program wait: for a byte to read, or, while it does
+/// something else, for the news that there is one.
+fn pipe() -> anyhow::Result<()> {
     let node = abi::PIPE_NODE;
     let device = Device::open(node)?;
     let ready = device.wait_readable(Duration::ZERO)?;
@@ -74,9 +79,10 @@ fn send(device: &Device, node: &str, message: &[u8]) -> anyhow::Result<()> {
 
 /// Reads what is there, and says so in the trace.
 fn receive(device: &Device, node: &str) -> anyhow::Result<Vec<u8>> {
-    let mut message = vec![0; abi::MESSAGE_CAPACITY];
+    let mut message = vec![0; abi::PIPE_CAPACITY];
     let len = device.read(&mut message).with_context(|| format!("cannot read from {node}"))?;
     message.truncate(len);
     crossing::from_kernel(&format!("read(2) {node}"), &message);
     Ok(message)
 }
+// new: end

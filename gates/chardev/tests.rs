@@ -4,13 +4,14 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io::{IoSlice, IoSliceMut, SeekFrom};
 use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -20,7 +21,9 @@ use std::time::{Duration, Instant};
 
 use callgate::Errno;
 use callgate::chardev::{self, Device};
+// new: end
 use callgate::ioctl::{Buffer, Target};
+// new: begin
 use callgate::kmsg::Log;
 use callgate::module;
 use callgate::testing::Refusals;
@@ -48,6 +51,7 @@ const TOO_LONG: Duration = Duration::from_secs(80);
 const MOMENT: Duration = Duration::from_millis(30);
 
 const MODULE: &str = "callgate_chardev";
+// new: end
 const MODULE_FILE: &str = "/modules/callgate_chardev.ko";
 
 /// The longest message: one byte is kept for a NUL.
@@ -99,6 +103,7 @@ fn make_howto_node(mode: u32) {
     chardev::make_node(HOWTO_NODE, chardev::major(DRIVER).unwrap(), HOWTO_MINOR, mode).unwrap();
 }
 
+// new: begin
 /// What one read of up to `len` bytes gives.
 fn read(device: &Device, len: usize) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0; len];
@@ -107,6 +112,7 @@ fn read(device: &Device, len: usize) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
+// new: end
 fn position(device: &Device) -> u64 {
     device.seek(SeekFrom::Current(0)).unwrap()
 }
@@ -518,7 +524,8 @@ fn the_nodes_permissions_decide_who_may_open_the_howto_device() {
 
 // ---- Today's device -----------------------------------------------------------------------------
 
-/// Today's device, open and empty, and emptied again in the end.
+// new: begin
+/// The pipe, open and empty, and emptied again in the end.
 struct Fifo(Device, #[expect(dead_code, reason = "only to be dropped")] Watchdog);
 
 impl Fifo {
@@ -554,19 +561,19 @@ fn drain() {
     while device.read(&mut [0; PIPE_CAPACITY]).is_ok() {}
 }
 
-/// Another open file of today's device, which does not wait.
+/// Another open file of the pipe, which does not wait.
 fn nonblocking() -> Device {
     Device::options().read(true).write(true).nonblocking().open(PIPE_NODE).unwrap()
 }
 
-/// Everything that is in the device.
+/// Everything that is in the pipe.
 fn contents() -> Vec<u8> {
     let device = nonblocking();
     let mut all = Vec::new();
     loop {
         match read(&device, PIPE_CAPACITY) {
             Ok(part) => {
-                assert!(!part.is_empty(), "an empty read of a device that has no end");
+                assert!(!part.is_empty(), "an empty read of a pipe that has no end");
                 all.extend(part);
             }
             Err(errno) => {
@@ -596,11 +603,13 @@ fn poll(device: &Device) -> PollFlags {
     fds[0].revents()
 }
 
+// new: end
 fn counters(device: &Device) -> (u64, u64) {
     let count = |field| inspect::fdinfo(device, field).unwrap().expect(field).parse().unwrap();
     (count("callgate_read"), count("callgate_written"))
 }
 
+// new: begin
 /// A worker that sleeps in a read of up to `len` bytes.
 fn sleeping_reader(len: usize) -> Worker<Result<Vec<u8>, Errno>> {
     let device = Device::open(PIPE_NODE).unwrap();
@@ -630,6 +639,7 @@ fn the_node_appears_by_itself() {
     assert_eq!(major, 10, "a misc device has major 10");
 }
 
+// new: end
 #[test]
 fn bytes_come_out_in_the_order_they_went_in() {
     let fifo = Fifo::new();
@@ -665,6 +675,7 @@ fn bytes_wait_for_a_reader_that_comes_later() {
     assert_eq!(contents(), b"kept");
 }
 
+// new: begin
 #[test]
 fn it_holds_its_capacity_and_not_a_byte_more() {
     let fifo = Fifo::full();
@@ -677,8 +688,9 @@ fn it_holds_its_capacity_and_not_a_byte_more() {
     assert_eq!(contents(), expected);
 }
 
+// new: end
 #[test]
-fn it_wraps_around_at_every_offset() {
+fn bytes_stay_in_order_at_every_offset() {
     let fifo = Fifo::new();
     let bytes = pattern(PIPE_CAPACITY);
     for step in [1, 511, 1024, 2047, 4095] {
@@ -691,12 +703,14 @@ fn it_wraps_around_at_every_offset() {
     }
 }
 
+// new: begin
 #[test]
 fn without_waiting_an_empty_device_says_again() {
     let _fifo = Fifo::new();
     assert_eq!(read(&nonblocking(), 1), Err(Errno::AGAIN));
 }
 
+// new: end
 #[test]
 fn without_waiting_a_write_takes_what_fits() {
     let _fifo = Fifo::new();
@@ -763,6 +777,7 @@ fn a_blocked_write_is_woken_by_a_reader() {
     assert_eq!(contents(), expected);
 }
 
+// new: begin
 #[test]
 fn a_blocking_write_waits_until_all_of_it_is_in() {
     let fifo = Fifo::new();
@@ -777,6 +792,7 @@ fn a_blocking_write_waits_until_all_of_it_is_in() {
     assert_eq!(contents(), b"");
 }
 
+// new: end
 #[test]
 fn all_blocked_readers_wake_in_the_end() {
     let fifo = Fifo::new();
@@ -801,6 +817,7 @@ fn all_blocked_writers_wake_in_the_end() {
     assert_eq!(tail, b"abcd");
 }
 
+// new: begin
 #[test]
 fn a_signal_ends_a_blocked_read() {
     let fifo = Fifo::new();
@@ -812,6 +829,7 @@ fn a_signal_ends_a_blocked_read() {
     assert_eq!(contents(), b"x", "the interrupted read took nothing");
 }
 
+// new: end
 #[test]
 fn a_signal_ends_a_blocked_write() {
     let _fifo = Fifo::full();
@@ -891,6 +909,7 @@ fn closing_one_descriptor_does_not_disturb_a_read_on_its_twin() {
     assert_eq!(reader.finish(LIMIT).unwrap(), b"x");
 }
 
+// new: begin
 #[test]
 fn poll_tells_what_would_not_wait() {
     let fifo = Fifo::new();
@@ -905,6 +924,7 @@ fn poll_tells_what_would_not_wait() {
     assert_eq!(poll(&fifo), PollFlags::OUT, "empty again");
 }
 
+// new: end
 #[test]
 fn poll_tells_a_file_only_what_it_is_open_for() {
     let fifo = Fifo::new();
@@ -914,6 +934,7 @@ fn poll_tells_a_file_only_what_it_is_open_for() {
     assert_eq!((poll(&reading), poll(&writing)), (PollFlags::IN, PollFlags::OUT));
 }
 
+// new: begin
 #[test]
 fn poll_is_woken_by_a_writer() {
     let fifo = Fifo::new();
@@ -925,6 +946,7 @@ fn poll_is_woken_by_a_writer() {
     assert_eq!(poller.finish(LIMIT), Ok(true));
 }
 
+// new: end
 #[test]
 fn poll_is_woken_by_a_reader() {
     let fifo = Fifo::full();
@@ -1032,6 +1054,7 @@ fn closing_a_device_that_epoll_watches_ends_the_watch() {
     assert_eq!(epoll_events(&epoll, MOMENT), EventFlags::empty());
 }
 
+// new: begin
 #[test]
 fn who_holds_it_exclusively_is_alone() {
     drain();
@@ -1068,6 +1091,7 @@ fn who_holds_it_exclusively_is_alone() {
     drop(Device::open(PIPE_NODE).unwrap());
 }
 
+// new: end
 #[test]
 fn of_many_who_want_it_exclusively_one_at_a_time_gets_it() {
     let (holders, wins) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -1133,6 +1157,7 @@ fn a_child_process_writes_on_its_parents_account() {
     assert_eq!(counters(&fifo), (10, 10));
 }
 
+// new: begin
 #[test]
 fn each_writers_bytes_stay_in_order() {
     const WRITERS: u8 = 4;
@@ -1170,6 +1195,7 @@ fn each_writers_bytes_stay_in_order() {
     assert_eq!(contents(), b"");
 }
 
+// new: end
 #[test]
 fn no_byte_is_lost_or_doubled_between_many_readers_and_writers() {
     const WRITERS: usize = 3;
@@ -1257,6 +1283,7 @@ fn a_vectored_write_goes_in_whole() {
     assert_eq!((&first, &second[..5]), (b"hello ", &b"world"[..]));
 }
 
+// new: begin
 #[test]
 fn a_read_that_faults_loses_nothing() {
     let fifo = Fifo::new();
@@ -1267,6 +1294,7 @@ fn a_read_that_faults_loses_nothing() {
     }
 }
 
+// new: end
 #[test]
 fn a_read_that_faults_part_way_loses_nothing_it_does_not_report() {
     let fifo = Fifo::new();
@@ -1324,11 +1352,13 @@ fn a_long_write_that_faults_reports_what_went_in_before() {
     assert_eq!(received, bytes[..reported]);
 }
 
+// new: begin
 #[test]
 fn the_pipes_permissions_keep_strangers_out() {
     assert_eq!(open_unprivileged(PIPE_NODE), Err(Some(Errno::ACCESS)));
 }
 
+// new: end
 // ---- Both ---------------------------------------------------------------------------------------
 
 #[test]
@@ -1458,6 +1488,7 @@ fn an_open_file_keeps_the_module_loaded() {
     }
 }
 
+// new: begin
 #[test]
 fn a_sleeping_reader_keeps_the_module_loaded() {
     let fifo = Fifo::new();
@@ -1468,6 +1499,7 @@ fn a_sleeping_reader_keeps_the_module_loaded() {
     assert_eq!(reader.finish(LIMIT).unwrap(), b"x");
 }
 
+// new: end
 #[test]
 fn unloading_takes_driver_and_node_away() {
     make_howto_node(0o600);
@@ -1512,6 +1544,7 @@ fn it_can_be_loaded_again_and_again() {
 
 // ---- Help ---------------------------------------------------------------------------------------
 
+// new: begin
 /// Whether a thread of user and group 65534, without any privilege, can open `node`. Credentials
 /// belong to a thread; this one ends with them.
 fn open_unprivileged(node: &'static str) -> Result<(), Option<Errno>> {
@@ -1525,6 +1558,7 @@ fn open_unprivileged(node: &'static str) -> Result<(), Option<Errno>> {
     .finish(LIMIT)
 }
 
+// new: end
 /// Says to a test that it runs in a child process of itself.
 const CHILD: &str = "CALLGATE_TEST_CHILD";
 
