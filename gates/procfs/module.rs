@@ -6,6 +6,7 @@
 //! `/proc/example/second` keeps what is written, as a file on a disk does, but for one thing: who reads
 //! it from the start sees one value from beginning to end, whoever writes meanwhile.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -23,6 +24,7 @@ use kernel::{
     sync::{Arc, ArcBorrow, Mutex},
 };
 
+// new: end
 module! {
     type: ProcfsModule,
     name: "callgate_procfs",
@@ -31,21 +33,27 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 struct ProcfsModule {
+    // new: end
     _first: proc_fs::File<FirstFile>,
+    // new: begin
     _second: proc_fs::File<SecondFile>,
 }
 
 impl kernel::Module for ProcfsModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let example = Dir::root().subdir(abi::DIRECTORY)?;
+        let directory = Dir::root().subdir(abi::DIRECTORY)?;
         Ok(Self {
-            _first: proc_fs::File::new(&example, abi::FIRST, abi::MODE, First::new()?)?,
-            _second: proc_fs::File::new(&example, abi::SECOND, abi::MODE, Second::new()?)?,
+            // new: end
+            _first: proc_fs::File::new(&directory, abi::FIRST, abi::MODE, First::new()?)?,
+            // new: begin
+            _second: proc_fs::File::new(&directory, abi::SECOND, abi::MODE, Second::new()?)?,
         })
     }
 }
 
+// new: end
 // The HOWTO's file.
 
 /// The private data of the first file.
@@ -116,6 +124,7 @@ impl FileOperations for FirstFile {
 
 // The file that keeps what is written.
 
+// new: begin
 /// A value that never changes again: a write makes another one. `None` has no bytes.
 type Value = Option<Arc<KVVec<u8>>>;
 
@@ -254,3 +263,4 @@ impl FileOperations for SecondFile {
         file::growing_llseek(file, offset, whence, size as i64, abi::SECOND_LIMIT as i64)
     }
 }
+// new: end

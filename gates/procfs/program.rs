@@ -2,24 +2,27 @@
 
 //! procfs from user space: what one would do with cat(1) and echo(1).
 
+// new: begin
 use callgate::crossing;
 use callgate::procfs::{Entry, Proc};
 
 use super::abi;
 
-/// Reads and writes both files.
+/// Runs it.
 pub fn main() -> anyhow::Result<()> {
     let proc = Proc::find()?;
-    let example = proc.entry(abi::DIRECTORY);
-    println!("{}: {}", example.path().display(), example.list()?.join(" "));
+    let directory = proc.entry(abi::DIRECTORY);
+    println!("{}: {}", directory.path().display(), directory.list()?.join(" "));
 
+    // new: end
     let first = proc.entry(format!("{}/{}", abi::DIRECTORY, abi::FIRST));
     cat(&first)?;
     echo("hello kernel", &first)?;
     cat(&first)?;
 
+    // new: begin
     let second = proc.entry(format!("{}/{}", abi::DIRECTORY, abi::SECOND));
-    echo("hello again", &second)?;
+    echo("good morning", &second)?;
     cat(&second)
 }
 
@@ -38,3 +41,4 @@ fn echo(line: &str, file: &Entry) -> anyhow::Result<()> {
     file.write(line.as_bytes())?;
     Ok(())
 }
+// new: end

@@ -4,10 +4,11 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::fs::{self, Permissions};
 use std::io::{IoSlice, IoSliceMut, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,16 +37,21 @@ use super::abi::{FIRST_LIMIT, SECOND_LIMIT};
 /// Every wait ends here at the latest; it is generous, because an emulated debug kernel is slow.
 const LIMIT: Duration = Duration::from_secs(30);
 
+// new: end
 /// A test that takes longer than this has lost its way.
 const TOO_LONG: Duration = Duration::from_secs(80);
 
+// new: begin
 const MODULE: &str = "callgate_procfs";
 const MODULE_FILE: &str = "/modules/callgate_procfs.ko";
 
 const DIRECTORY: &str = "/proc/example";
+// new: end
 const FIRST: &str = "/proc/example/first";
+// new: begin
 const SECOND: &str = "/proc/example/second";
 
+// new: end
 /// What the HOWTO's file reads as.
 const GREETING: &[u8] = b"hello world: first file private data\n";
 
@@ -53,11 +59,12 @@ fn first() -> Entry {
     Proc::find().unwrap().entry("example/first")
 }
 
+// new: begin
 fn second() -> Entry {
     Proc::find().unwrap().entry("example/second")
 }
 
-/// The second file, with `value` in it.
+/// The file that keeps, with `value` in it.
 fn holding(value: &[u8]) -> Entry {
     second().write(value).unwrap();
     second()
@@ -98,6 +105,7 @@ fn reload() {
     module::load(MODULE_FILE, "").unwrap();
 }
 
+// new: end
 /// The next `count` lines that the module logs.
 fn logged(log: &mut Log, count: usize) -> Vec<String> {
     let end = Instant::now() + LIMIT;
@@ -114,6 +122,7 @@ fn logged(log: &mut Log, count: usize) -> Vec<String> {
     lines
 }
 
+// new: begin
 /// Does `work` as user and group 65534, without any privilege. Credentials belong to a thread; this
 /// one ends with them.
 fn as_stranger<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -132,6 +141,7 @@ fn opened(file: &Entry, flags: OFlags) -> Result<(), Errno> {
     file.open(flags).map(drop).map_err(|error| error.errno().unwrap())
 }
 
+// new: end
 // ---- Where they are -----------------------------------------------------------------------------
 
 #[test]
@@ -142,18 +152,29 @@ fn the_directory_lists_both_files() {
     assert_eq!(tools::shell("ls /proc/example").success(), "first\nsecond\n");
 }
 
+// new: begin
 #[test]
 fn anybody_reads_and_root_writes() {
-    for (path, mode) in [(DIRECTORY, 0o40_555), (FIRST, 0o100_644), (SECOND, 0o100_644)] {
+    for (path, mode) in [
+        (DIRECTORY, 0o40_555),
+        // new: end
+        (FIRST, 0o100_644),
+        // new: begin
+        (SECOND, 0o100_644),
+    ] {
         let metadata = fs::metadata(path).unwrap();
         let shown = (metadata.mode(), metadata.uid(), metadata.gid(), metadata.len());
         assert_eq!(shown, (mode, 0, 0, 0), "{path}");
     }
     holding(b"for all eyes");
-    let read = as_stranger(|| (first().read().unwrap(), second().read().unwrap()));
-    assert_eq!(read, (GREETING.to_vec(), b"for all eyes".to_vec()));
+    assert_eq!(as_stranger(|| second().read().unwrap()), b"for all eyes");
+    assert_eq!(as_stranger(|| opened(&second(), OFlags::WRONLY)), Err(Errno::ACCESS));
+    // new: end
+    assert_eq!(as_stranger(|| first().read().unwrap()), GREETING);
+    // new: begin
 }
 
+// new: end
 #[test]
 fn what_root_changes_of_the_permissions_lasts_until_the_module_goes() {
     fs::set_permissions(SECOND, Permissions::from_mode(0o600)).unwrap();
@@ -362,6 +383,7 @@ fn a_file_just_made_is_empty() {
     assert_eq!(file.seek(SeekFrom::End(0)), Ok(0));
 }
 
+// new: begin
 #[test]
 fn the_shell_writes_appends_and_empties_it() {
     let cat = || tools::shell("cat /proc/example/second").success();
@@ -379,6 +401,7 @@ fn the_shell_writes_appends_and_empties_it() {
     assert_eq!(cat(), "xyz\n", "without O_TRUNC the rest stays");
 }
 
+// new: end
 #[test]
 fn large_values_pass_through_dd_and_cat() {
     let value = pattern(50_000);
@@ -398,6 +421,7 @@ fn large_values_pass_through_dd_and_cat() {
     assert_eq!(patched.len(), value.len());
 }
 
+// new: begin
 #[test]
 fn values_of_every_kind_of_length_survive() {
     for len in [0, 1, 2, 255, 4095, 4096, 4097, 8192, 20_000, SECOND_LIMIT - 1, SECOND_LIMIT] {
@@ -411,6 +435,7 @@ fn values_of_every_kind_of_length_survive() {
     assert_eq!(holding(&bytes).read().unwrap(), bytes, "every value of a byte");
 }
 
+// new: end
 #[test]
 fn a_value_can_be_read_in_steps_of_any_size() {
     let value = pattern(SECOND_LIMIT);
@@ -452,6 +477,7 @@ fn a_write_within_changes_just_what_it_covers() {
     assert_eq!(second().read().unwrap(), b"hallo WorLD of yours");
 }
 
+// new: begin
 #[test]
 fn a_write_behind_the_end_leaves_zeroes_in_between() {
     let file = holding(b"x").open(OFlags::RDWR).unwrap();
@@ -464,6 +490,7 @@ fn a_write_behind_the_end_leaves_zeroes_in_between() {
     assert_eq!(second().read().unwrap()[5000..], *b"y\0\0\0z");
 }
 
+// new: end
 #[test]
 fn nothing_of_an_old_value_comes_back_in_the_zeroes() {
     holding(&[0xff; 10_000]);
@@ -488,6 +515,7 @@ fn appending_goes_to_the_end_wherever_the_position_is() {
     assert_eq!(second().read().unwrap(), b"ONEtwothreefour");
 }
 
+// new: begin
 #[test]
 fn it_grows_to_its_limit_and_not_beyond() {
     let file = holding(b"").open(OFlags::RDWR).unwrap();
@@ -503,6 +531,7 @@ fn it_grows_to_its_limit_and_not_beyond() {
     assert_eq!(second().read().unwrap().len(), SECOND_LIMIT);
 }
 
+// new: end
 #[test]
 fn a_write_that_does_not_fit_changes_nothing() {
     let file = holding(b"before").open(OFlags::RDWR).unwrap();
@@ -512,6 +541,7 @@ fn a_write_that_does_not_fit_changes_nothing() {
     }
 }
 
+// new: begin
 #[test]
 fn a_write_that_faults_changes_nothing() {
     let file = holding(b"before").open(OFlags::RDWR).unwrap();
@@ -523,6 +553,7 @@ fn a_write_that_faults_changes_nothing() {
     assert_eq!(second().read().unwrap(), b"helloe");
 }
 
+// new: end
 #[test]
 fn a_read_that_faults_part_way_reports_what_it_moved() {
     let file = holding(b"hello world").open(OFlags::RDONLY).unwrap();
@@ -534,6 +565,7 @@ fn a_read_that_faults_part_way_reports_what_it_moved() {
     assert_eq!(rest(&file, 99).unwrap(), b"hello world"[reported..]);
 }
 
+// new: begin
 #[test]
 fn whoever_opens_with_trunc_replaces_the_value_without_a_gap() {
     let old = holding(b"the old value").open(OFlags::RDONLY).unwrap();
@@ -550,6 +582,7 @@ fn whoever_opens_with_trunc_replaces_the_value_without_a_gap() {
     assert_eq!(second().read().unwrap(), b"newer");
 }
 
+// new: end
 #[test]
 fn whoever_opens_with_trunc_and_writes_nothing_empties_it() {
     holding(b"the old value");
@@ -571,6 +604,7 @@ fn truncate_succeeds_and_does_nothing() {
     assert_eq!(second().read().unwrap(), b"value");
 }
 
+// new: begin
 #[test]
 fn a_reader_sees_one_value_from_beginning_to_end() {
     let reader = holding(b"hello world").open(OFlags::RDONLY).unwrap();
@@ -586,6 +620,7 @@ fn a_reader_sees_one_value_from_beginning_to_end() {
     assert_eq!(reader.seek(SeekFrom::End(0)), Ok(5));
 }
 
+// new: end
 #[test]
 fn a_writer_sees_what_it_has_written() {
     let file = holding(b"hello world").open(OFlags::RDWR).unwrap();
@@ -596,6 +631,7 @@ fn a_writer_sees_what_it_has_written() {
     assert_eq!(&bytes[..6], b"WORLD!");
 }
 
+// new: begin
 #[test]
 fn concurrent_readers_see_whole_values_only() {
     // A value is one letter, as often as belongs to it.
@@ -667,6 +703,7 @@ fn nothing_that_is_appended_gets_lost() {
     assert_eq!(lines, vec![(0..EACH).collect::<Vec<_>>(); 4]);
 }
 
+// new: end
 // ---- Bad input ----------------------------------------------------------------------------------
 
 #[test]
@@ -1015,6 +1052,7 @@ fn a_directory_that_somebody_is_in_goes_all_the_same() {
     assert_eq!(fs::read_dir(DIRECTORY).unwrap().count(), 2);
 }
 
+// new: begin
 #[test]
 fn a_value_waiting_to_be_replaced_goes_with_the_module() {
     holding(b"value");
@@ -1026,6 +1064,7 @@ fn a_value_waiting_to_be_replaced_goes_with_the_module() {
     assert_eq!(second().read().unwrap(), b"another", "closing it empties nothing any more");
 }
 
+// new: end
 #[test]
 fn loading_twice_is_refused_and_harmless() {
     holding(b"unimpressed");
