@@ -2,26 +2,30 @@
 
 //! What the module and the program of the sysfs gate agree on.
 
+// new: begin
 use core::ffi::CStr;
 
-/// The HOWTO's directory, in `/sys/fs`.
+/// The directory, in `/sys/fs`.
 pub const DIRECTORY: &CStr = c"myfs";
 
-/// The HOWTO's first file: an `int`, 1 at first.
+/// An `int`, which is 1 to begin with.
 pub const FIRST: &CStr = c"first";
 
-/// The HOWTO's second file: an `int`, 2 at first.
+/// An `int`, which is 2 to begin with.
 pub const SECOND: &CStr = c"second";
 
+// new: end
 /// How many times one of the other texts has been written; whoever waits for it is woken each time.
 pub const CHANGES: &CStr = c"changes";
 
+// new: begin
 /// A line of text.
 pub const NOTE: &CStr = c"note";
 
 /// How many bytes [`NOTE`] has at most, its newline included; a longer one fails with `EINVAL`. It is all
 /// that a file of text can show.
 pub const NOTE_LIMIT: usize = 4095;
+// new: end
 
 /// Which of the other files there are: [`SIMPLE`], at first, or [`EXPERT`].
 pub const MODE: &CStr = c"mode";

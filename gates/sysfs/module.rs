@@ -6,6 +6,7 @@
 //! a text, a choice, a count that a program can wait for, a blob of bytes, and a file that is there only
 //! now and then.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -25,6 +26,7 @@ use kernel::{
     },
 };
 
+// new: end
 module! {
     type: SysfsModule,
     name: "callgate_sysfs",
@@ -33,6 +35,7 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 #[pin_data]
 struct SysfsModule {
     #[pin]
@@ -52,14 +55,16 @@ impl kernel::InPlaceModule for SysfsModule {
 struct MyFs {
     first: Atomic<i32>,
     second: Atomic<i32>,
-    changes: Atomic<u64>,
-    level: Atomic<u32>,
     #[pin]
     note: Mutex<KVec<u8>>,
+    // new: end
+    changes: Atomic<u64>,
+    level: Atomic<u32>,
     #[pin]
     mode: Mutex<Mode>,
     #[pin]
     blob: Mutex<KVec<u8>>,
+    // new: begin
 }
 
 impl MyFs {
@@ -67,11 +72,13 @@ impl MyFs {
         try_pin_init!(Self {
             first: Atomic::new(1),
             second: Atomic::new(2),
+            note <- new_mutex!(KVec::new()),
+            // new: end
             changes: Atomic::new(0),
             level: Atomic::new(0),
-            note <- new_mutex!(KVec::new()),
             mode <- new_mutex!(Mode::Simple),
             blob <- new_mutex!(KVec::from_elem(0, BLOB_SIZE, GFP_KERNEL)?),
+            // new: begin
         })
     }
 }
@@ -79,15 +86,20 @@ impl MyFs {
 #[vtable]
 impl Object for MyFs {
     const GROUPS: &'static [Group<Self>] = &[
-        Group::new(&[FIRST, SECOND, CHANGES, NOTE, MODE]).with_binary(&[BLOB]),
+        Group::new(&[FIRST, SECOND, NOTE]),
+        // new: end
+        Group::new(&[CHANGES, MODE]).with_binary(&[BLOB]),
         Group::named(abi::EXPERT, &[LEVEL]).visible_if(|myfs| *myfs.mode.lock() == Mode::Expert),
+        // new: begin
     ];
 }
 
 /// Tells those who wait that `attribute` has changed.
 fn changed(myfs: &Kobject<MyFs>, attribute: &Attribute<MyFs>) {
+    // new: end
     myfs.changes.fetch_add(1, Relaxed);
     myfs.notify(&CHANGES);
+    // new: begin
     myfs.notify(attribute);
 }
 
@@ -111,10 +123,6 @@ const SECOND: Attribute<MyFs> = Attribute::new(
     },
 );
 
-const CHANGES: Attribute<MyFs> = Attribute::read_only(abi::CHANGES, |myfs, page| {
-    writeln!(page, "{}", myfs.changes.load(Relaxed))
-});
-
 /// Kept to the letter, but for a newline at the end, which it always has when it is read.
 const NOTE: Attribute<MyFs> = Attribute::new(
     abi::NOTE,
@@ -134,6 +142,11 @@ const NOTE: Attribute<MyFs> = Attribute::new(
         Ok(())
     },
 );
+// new: end
+
+const CHANGES: Attribute<MyFs> = Attribute::read_only(abi::CHANGES, |myfs, page| {
+    writeln!(page, "{}", myfs.changes.load(Relaxed))
+});
 
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {

@@ -2,12 +2,13 @@
 
 //! sysfs from user space: first as the HOWTO has it, then what else a file can be.
 
+// new: begin
 use std::ffi::CStr;
 use std::fmt::Display;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context as _, ensure};
 use callgate::attribute::Attribute;
 use callgate::crossing;
 use callgate::sysfs::Object;
@@ -18,15 +19,19 @@ use super::abi;
 /// Nobody waits longer than this for a value that somebody is about to write.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs both halves.
+/// Runs it.
 pub fn main() -> anyhow::Result<()> {
     let myfs = Object::find(format!("fs/{}", name(abi::DIRECTORY)?))?;
-    howto(&myfs)?;
-    today(&myfs)
+    numbers(&myfs)?;
+    // new: end
+    choice(&myfs)?;
+    bytes(&myfs)?;
+    // new: begin
+    wait(&myfs)
 }
 
-/// The HOWTO's two files hold a number each: cat(1) and echo(1) would do.
-fn howto(myfs: &Object) -> anyhow::Result<()> {
+/// Two files hold a number each: cat(1) and echo(1) would do.
+fn numbers(myfs: &Object) -> anyhow::Result<()> {
     for file in [abi::FIRST, abi::SECOND] {
         let number = myfs.attribute(name(file)?);
         println!("{}: {}", name(file)?, receive(&number)?);
@@ -36,9 +41,8 @@ fn howto(myfs: &Object) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What has come since: a program can wait for a change, files come and go, and there are files that
-/// are no text.
-fn today(myfs: &Object) -> anyhow::Result<()> {
+/// A program can wait for a change.
+fn wait(myfs: &Object) -> anyhow::Result<()> {
     let second = myfs.attribute(name(abi::SECOND)?);
     let open = second.open(OFlags::RDONLY)?;
     open.read()?;
@@ -51,14 +55,21 @@ fn today(myfs: &Object) -> anyhow::Result<()> {
         ensure!(open.wait_for_change(LIMIT)?, "nothing changed within {LIMIT:?}");
         println!("it is woken: {}", open.get::<i32>()?);
         writer.join().expect("the writer does not panic")
-    })?;
+    })
+}
 
+// new: end
+/// Files come and go.
+fn choice(myfs: &Object) -> anyhow::Result<()> {
     let mode = myfs.attribute(name(abi::MODE)?);
     println!("directories: {:?}", myfs.objects()?);
     send(&mode, name(abi::EXPERT)?)?;
     println!("directories: {:?}", myfs.objects()?);
-    send(&mode, abi::SIMPLE)?;
+    send(&mode, abi::SIMPLE)
+}
 
+/// There are files that are no text.
+fn bytes(myfs: &Object) -> anyhow::Result<()> {
     let blob = myfs.binary(name(abi::BLOB)?);
     println!("{}: {} bytes", name(abi::BLOB)?, blob.size()?);
     let (offset, bytes) = (4090, b"hello across two pages");
@@ -73,6 +84,7 @@ fn today(myfs: &Object) -> anyhow::Result<()> {
     Ok(())
 }
 
+// new: begin
 /// Writes a value, and says so in the trace.
 fn send(attribute: &Attribute, value: impl Display) -> anyhow::Result<()> {
     let path = attribute.path().display();
@@ -91,3 +103,4 @@ fn receive(attribute: &Attribute) -> anyhow::Result<String> {
 fn name(name: &'static CStr) -> anyhow::Result<&'static str> {
     Ok(name.to_str()?)
 }
+// new: end

@@ -4,6 +4,7 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::ffi::CStr;
 use std::fs;
 use std::io::{IoSlice, IoSliceMut};
@@ -48,13 +49,15 @@ const MODULE_FILE: &str = "/modules/callgate_sysfs.ko";
 /// The size of a page, which is what the kernel takes of a write, and says of a file of text.
 const PAGE: usize = 4096;
 
+// new: end
 // ---- Help ---------------------------------------------------------------------------------------
 
+// new: begin
 fn text(name: &CStr) -> &str {
     name.to_str().unwrap()
 }
 
-/// The directory, with everything in it as it was when the module was loaded, but for the count.
+/// The directory, with every value that can be set as it was when the module was loaded.
 struct MyFs(Object, #[expect(dead_code, reason = "only to be dropped")] Watchdog);
 
 impl MyFs {
@@ -63,10 +66,12 @@ impl MyFs {
         myfs.first().set(1).unwrap();
         myfs.second().set(2).unwrap();
         myfs.note().write(b"\n").unwrap();
+        // new: end
         myfs.mode().set(text(abi::EXPERT)).unwrap();
         myfs.level().set(0).unwrap();
         myfs.mode().set(abi::SIMPLE).unwrap();
         myfs.open_blob().write_at(0, &[0; BLOB_SIZE]).unwrap();
+        // new: begin
         myfs
     }
 
@@ -82,12 +87,13 @@ impl MyFs {
         self.0.attribute(text(abi::SECOND))
     }
 
-    fn changes(&self) -> Attribute {
-        self.0.attribute(text(abi::CHANGES))
-    }
-
     fn note(&self) -> Attribute {
         self.0.attribute(text(abi::NOTE))
+    }
+    // new: end
+
+    fn changes(&self) -> Attribute {
+        self.0.attribute(text(abi::CHANGES))
     }
 
     fn mode(&self) -> Attribute {
@@ -110,6 +116,7 @@ impl MyFs {
     fn path(&self, name: &CStr) -> String {
         format!("{}/{}", self.0.path().display(), text(name))
     }
+    // new: begin
 }
 
 fn directory() -> Result<Object, sysfs::Error> {
@@ -126,6 +133,7 @@ fn reload() {
     module::load(MODULE_FILE, "").unwrap();
 }
 
+// new: end
 /// One read(2) of up to `len` bytes, at the file position.
 fn read(open: &Open, len: usize) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0; len];
@@ -134,11 +142,13 @@ fn read(open: &Open, len: usize) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
+// new: begin
 /// The errno with which something was refused; what was not refused is the mistake.
 fn refusal<T>(result: Result<T, Error>) -> Result<T, Errno> {
     result.map_err(|error| error.errno().unwrap())
 }
 
+// new: end
 /// `len` bytes in which no short stretch comes twice soon.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|n| u8::try_from((n * 7 + n / 251) % 251).unwrap()).collect()
@@ -172,6 +182,7 @@ fn the_files_are_there_with_their_modes() {
     assert_eq!((myfs.0.objects().unwrap(), myfs.0.links().unwrap()), (vec![], vec![]));
 }
 
+// new: begin
 #[test]
 fn what_was_just_loaded_has_its_first_values() {
     reload();
@@ -179,15 +190,19 @@ fn what_was_just_loaded_has_its_first_values() {
     for (attribute, value) in [
         (myfs.first(), "1\n"),
         (myfs.second(), "2\n"),
-        (myfs.changes(), "0\n"),
         (myfs.note(), "\n"),
+        // new: end
+        (myfs.changes(), "0\n"),
         (myfs.mode(), "simple\n"),
+        // new: begin
     ] {
         assert_eq!(attribute.read().unwrap(), value.as_bytes(), "{attribute:?}");
     }
+    // new: end
     assert_eq!(myfs.blob().read().unwrap(), [0; BLOB_SIZE]);
     myfs.mode().set("expert").unwrap();
     assert_eq!(myfs.level().read().unwrap(), b"0\n");
+    // new: begin
 }
 
 #[test]
@@ -239,6 +254,7 @@ fn what_is_no_number_leaves_the_old_one() {
     table.finish();
 }
 
+// new: end
 #[test]
 fn each_file_has_a_value_of_its_own() {
     let myfs = MyFs::new();
@@ -262,6 +278,7 @@ fn all_of_a_write_is_taken_whatever_its_length() {
     assert_eq!(first.get::<i32>().unwrap(), -123_456_789, "nothing is no value");
 }
 
+// new: begin
 #[test]
 fn every_write_is_a_whole_value_wherever_the_position_is() {
     let myfs = MyFs::new();
@@ -280,6 +297,7 @@ fn every_write_is_a_whole_value_wherever_the_position_is() {
     assert_eq!(myfs.first().text().unwrap(), "8");
 }
 
+// new: end
 #[test]
 fn the_buffers_of_one_writev_are_one_value() {
     let myfs = MyFs::new();
@@ -378,28 +396,36 @@ fn readers_see_whole_values_while_writers_replace_them() {
     });
 }
 
+// new: begin
 #[test]
 fn anybody_reads_and_only_root_writes() {
     let myfs = MyFs::new();
-    let (first, changes, blob) = (myfs.first(), myfs.changes(), myfs.blob());
-    let (read, write, both, bytes, write_bytes) = as_nobody(move || {
+    let first = myfs.first();
+    let (read, write, both) = as_nobody(move || {
         let both = first.open(OFlags::RDWR).map(drop);
-        let write_bytes = blob.open(OFlags::WRONLY).map(drop);
-        (first.text(), first.set(5), both, blob.read(), write_bytes.map_err(|e| e.errno()))
+        (first.text(), first.set(5), both)
     });
     assert_eq!(read.unwrap(), "1");
     assert_eq!(refusal(write), Err(Errno::ACCESS));
     assert_eq!(refusal(both), Err(Errno::ACCESS));
+    // new: end
+    let blob = myfs.blob();
+    let (bytes, write_bytes) = as_nobody(move || {
+        let write_bytes = blob.open(OFlags::WRONLY).map(drop);
+        (blob.read(), write_bytes.map_err(|e| e.errno()))
+    });
     assert_eq!(bytes.unwrap().len(), BLOB_SIZE);
     assert_eq!(write_bytes, Err(Some(Errno::ACCESS)));
     // What has no store is not even root's to write.
-    assert_eq!(refusal(changes.set(5)), Err(Errno::ACCESS));
+    assert_eq!(refusal(myfs.changes().set(5)), Err(Errno::ACCESS));
+    // new: begin
     // A descriptor passes on what its opener may.
     let opened = open(&myfs.first());
     assert_eq!(as_nobody(move || opened.write(b"5").map_err(drop)), Ok(()));
     assert_eq!(myfs.first().text().unwrap(), "5");
 }
 
+// new: end
 #[test]
 fn the_mode_of_a_file_can_be_changed_until_the_module_goes() {
     let myfs = MyFs::new();
@@ -413,6 +439,7 @@ fn the_mode_of_a_file_can_be_changed_until_the_module_goes() {
 
 // ---- Waiting for a change -----------------------------------------------------------------------
 
+// new: begin
 /// A thread that waits for the next change, and then tells what it reads.
 fn waiter(attribute: &Attribute) -> Worker<Result<Vec<u8>, Errno>> {
     let open = attribute.open(OFlags::RDONLY).unwrap();
@@ -425,6 +452,7 @@ fn waiter(attribute: &Attribute) -> Worker<Result<Vec<u8>, Errno>> {
     waiter
 }
 
+// new: end
 #[test]
 fn a_waiter_sees_each_change() {
     let myfs = MyFs::new();
@@ -451,6 +479,7 @@ fn a_waiter_sees_each_change() {
     }
 }
 
+// new: begin
 #[test]
 fn no_change_is_missed_between_reading_and_waiting() {
     let myfs = MyFs::new();
@@ -480,6 +509,7 @@ fn a_waiter_sleeps_on_while_something_else_changes() {
     assert_eq!(waiter.finish(LIMIT), Ok(b"5\n".to_vec()));
 }
 
+// new: end
 #[test]
 fn all_who_wait_are_woken() {
     let myfs = MyFs::new();
@@ -545,6 +575,7 @@ fn epoll_wakes_too() {
 
 // ---- A note -------------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn a_note_is_kept_to_the_letter() {
     let myfs = MyFs::new();
@@ -565,6 +596,7 @@ fn a_note_is_kept_to_the_letter() {
     }
 }
 
+// new: end
 #[test]
 fn a_note_fills_all_that_a_file_of_text_can_show() {
     let myfs = MyFs::new();
@@ -597,6 +629,7 @@ fn a_note_fills_all_that_a_file_of_text_can_show() {
     }
 }
 
+// new: begin
 #[test]
 fn a_note_that_is_too_long_changes_nothing() {
     let myfs = MyFs::new();
@@ -616,6 +649,7 @@ fn a_note_that_is_too_long_changes_nothing() {
     assert_eq!(myfs.note().text().unwrap(), "the old note");
 }
 
+// new: end
 #[test]
 fn the_kernel_takes_a_page_of_a_write_and_says_so() {
     let myfs = MyFs::new();
@@ -1212,12 +1246,22 @@ fn an_open_file_does_not_keep_the_module_and_is_gone_with_it() {
     assert_eq!(myfs.first().text().unwrap(), "1");
 }
 
+// new: begin
 #[test]
 fn who_waits_when_the_module_goes_is_woken() {
     let myfs = MyFs::new();
+    // new: end
     myfs.mode().set("expert").unwrap();
-    let waiters: Vec<_> =
-        [myfs.first(), myfs.changes(), myfs.note(), myfs.level()].iter().map(waiter).collect();
+    // new: begin
+    let files = [
+        myfs.first(),
+        myfs.note(),
+        // new: end
+        myfs.changes(),
+        myfs.level(),
+        // new: begin
+    ];
+    let waiters: Vec<_> = files.iter().map(waiter).collect();
     module::unload(MODULE).unwrap();
     let ends: Vec<_> = waiters.into_iter().map(|waiter| waiter.finish(LIMIT)).collect();
     module::load(MODULE_FILE, "").unwrap();
@@ -1226,6 +1270,7 @@ fn who_waits_when_the_module_goes_is_woken() {
     }
 }
 
+// new: end
 #[test]
 fn unloading_takes_the_directory_away() {
     module::unload(MODULE).unwrap();
