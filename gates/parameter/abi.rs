@@ -2,6 +2,7 @@
 
 //! What the module and the program of the parameter gate agree on.
 
+// new: begin
 use core::{
     fmt,
     num::{IntErrorKind, ParseIntError},
@@ -11,12 +12,14 @@ use core::{
 /// How many numbers `list` has at most.
 pub const LIST_MAX: usize = 8;
 
+// new: end
 /// How many strings `names` has at most.
 pub const NAMES_MAX: usize = 4;
 
 /// How long the hook of `pause` sleeps at most, in milliseconds.
 pub const PAUSE_MAX: u16 = 1000;
 
+// new: begin
 /// The values that `value` may have: from the lowest to the highest, both included.
 ///
 /// As text: `LOW..HIGH`, two decimal numbers.
@@ -75,3 +78,4 @@ impl FromStr for Limits {
         Ok(Self { low, high })
     }
 }
+// new: end

@@ -5,6 +5,7 @@
 //! The HOWTO's `value` and `byte`; a parameter of each other type that C has, under the name it has in
 //! C; and one for each thing that a parameter can do or keep from being done.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -20,6 +21,7 @@ use kernel::{
     time::{delay::fsleep, Delta},
 };
 
+// new: end
 module! {
     type: ParameterModule,
     name: "callgate_parameter",
@@ -28,6 +30,7 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 type Param<T> = module_param::Param<T, crate::LocalModule>;
 
 module_params! {
@@ -36,6 +39,15 @@ module_params! {
     /// the values that value may have, as LOW..HIGH
     static LIMITS: Param<Limits> =
         Param::new(c"limits", 0o644, Limits::NONE).with_hook(limits_are_set);
+    /// yes or no
+    static FLAG: Param<bool> = Param::new(c"flag", 0o644, false);
+    /// a string
+    static CHARP: Param<Charp> = Param::new(c"charp", 0o644, Charp::new(c"hello"));
+    /// up to 8 numbers
+    static LIST: Param<Array<i32, LIST_MAX>> = Param::new(c"list", 0o644, Array::new(&[1, 2, 3]));
+    // new: end
+    /// up to 4 strings
+    static NAMES: Param<Array<Charp, NAMES_MAX>> = Param::new(c"names", 0o644, Array::new(&[]));
 
     /// an integer of 8 bits
     static BYTE: Param<u8> = Param::new(c"byte", 0o644, 0);
@@ -55,14 +67,6 @@ module_params! {
     static LLONG: Param<i64> = Param::new(c"llong", 0o644, 0);
     /// 64 bits
     static ULLONG: Param<u64> = Param::new(c"ullong", 0o644, 0);
-    /// yes or no
-    static FLAG: Param<bool> = Param::new(c"flag", 0o644, false);
-    /// a string
-    static CHARP: Param<Charp> = Param::new(c"charp", 0o644, Charp::new(c"hello"));
-    /// up to 8 numbers
-    static LIST: Param<Array<i32, LIST_MAX>> = Param::new(c"list", 0o644, Array::new(&[1, 2, 3]));
-    /// up to 4 strings
-    static NAMES: Param<Array<Charp, NAMES_MAX>> = Param::new(c"names", 0o644, Array::new(&[]));
 
     /// given when the module is loaded, and without a file
     static HIDDEN: Param<u32> = Param::new(c"hidden", 0, 1);
@@ -78,6 +82,7 @@ module_params! {
         fsleep(Delta::from_millis((*pause).into()));
         Ok(())
     });
+    // new: begin
 }
 
 fn value_is_set(new: &i32, params: &Locked<crate::LocalModule>) -> Result {
@@ -119,11 +124,14 @@ struct ParameterModule;
 impl kernel::Module for ParameterModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         // A number is read like this, at any time. For anything else, the parameters are locked.
-        let (value, hidden) = (VALUE.load(), HIDDEN.load());
-        pr_info!("loaded with value {value}, hidden {hidden}\n");
+        pr_info!("loaded with value {}\n", VALUE.load());
+        // new: end
+        pr_info!("hidden {}\n", HIDDEN.load());
+        // new: begin
         let params = module_param::lock::<crate::LocalModule>();
         let (charp, list): (&CStr, &[i32]) = (CHARP.get(&params), LIST.get(&params));
         pr_info!("charp {charp:?}, list {list:?}\n");
         Ok(Self)
     }
 }
+// new: end

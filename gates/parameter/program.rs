@@ -2,6 +2,7 @@
 
 //! A module's parameters from user space: read, set, and refused.
 
+// new: begin
 use std::fmt::Display;
 
 use anyhow::ensure;
@@ -10,9 +11,11 @@ use callgate::{Errno, crossing};
 
 use super::abi::Limits;
 
-/// What the HOWTO does by `cat` and `echo`, then what else a parameter can be.
+const MODULE: &str = "callgate_parameter";
+
+/// Runs it.
 pub fn main() -> anyhow::Result<()> {
-    let parameters = Parameters::of("callgate_parameter")?;
+    let parameters = Parameters::of(MODULE)?;
     println!("its parameters: {}", parameters.names()?.join(" "));
 
     let value: i32 = get(&parameters, "value")?;
@@ -50,3 +53,4 @@ fn get<T: std::str::FromStr + Display>(parameters: &Parameters, name: &str) -> R
     crossing::from_kernel(&format!("read(2) {name}"), value.to_string());
     Ok(value)
 }
+// new: end

@@ -4,6 +4,7 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::IoSlice;
@@ -23,7 +24,9 @@ use callgate::testing::Refusals;
 use callgate::testing::inspect::{self, Call};
 use callgate::testing::memory::{Guarded, Hole};
 use callgate::testing::tools::{self, Tool};
+// new: end
 use callgate::testing::unload::{self, Use};
+// new: begin
 use callgate::testing::worker::{Watchdog, Worker, as_nobody};
 use rustix::fs::OFlags;
 
@@ -41,9 +44,10 @@ const MOMENT: Duration = Duration::from_millis(30);
 const MODULE: &str = "callgate_parameter";
 const MODULE_FILE: &str = "/modules/callgate_parameter.ko";
 
-/// The longest string that a `charp` holds, here as in C.
+/// The longest string that a `charp` holds.
 const LONGEST: usize = 1024;
 
+// new: end
 /// Every parameter with a file, its permissions, and what it holds at first: `None` if not even root
 /// can read it.
 const FILES: [(&str, u32, Option<&str>); 19] = [
@@ -256,6 +260,7 @@ const REFUSED: &[(&str, &str, Errno)] = &[
     ("pause", "65536", Errno::RANGE),
 ];
 
+// new: begin
 /// The module, loaded for this test, and loaded again after it should it have gone.
 struct Loaded(#[expect(dead_code, reason = "only to be dropped")] Watchdog);
 
@@ -315,14 +320,17 @@ fn write(name: &str, bytes: &[u8]) -> Result<(), Errno> {
     attribute.write(bytes).map_err(|error| error.errno().unwrap())
 }
 
+// new: end
 fn open(name: &str, flags: OFlags) -> Open {
     parameters().attribute(name).unwrap().open(flags).unwrap()
 }
 
+// new: begin
 fn arguments(name: &str, value: &str) -> String {
     Arguments::new().set(name, value).unwrap().as_str().to_owned()
 }
 
+// new: end
 /// All that can be read.
 fn everything() -> Vec<(&'static str, String)> {
     let readable = FILES.iter().filter(|(_, _, at_first)| at_first.is_some());
@@ -371,19 +379,21 @@ fn every_value_can_be_given_when_the_module_is_loaded() {
     }
 }
 
+// new: begin
 #[test]
 fn what_the_module_was_loaded_with_is_there_before_init() {
     let mut log = Log::from_now().unwrap();
-    let _loaded = Loaded::with("value=-7 hidden=99 charp=\"two words\" list=4,5");
+    let _loaded = Loaded::with("value=-7 charp=\"two words\" list=4,5");
     for line in [
         "callgate_parameter: value was 0, and is -7 now",
-        "callgate_parameter: loaded with value -7, hidden 99",
+        "callgate_parameter: loaded with value -7",
         "callgate_parameter: charp \"two words\", list [4, 5]",
     ] {
         assert!(log.wait_for(line, LIMIT).unwrap(), "{line}");
     }
 }
 
+// new: end
 #[test]
 fn each_load_begins_with_the_initial_values() {
     let _loaded = Loaded::with("value=3 charp=mine list=9 flag fixed=7");
@@ -413,6 +423,7 @@ fn a_dash_in_a_name_is_an_underscore() {
     assert_eq!(shown("root_only"), "12");
 }
 
+// new: begin
 #[test]
 fn values_with_spaces_are_quoted_in_either_way() {
     let _loaded = Loaded::new();
@@ -429,6 +440,7 @@ fn values_with_spaces_are_quoted_in_either_way() {
     }
 }
 
+// new: end
 #[test]
 fn an_unquoted_space_ends_a_value() {
     let mut log = Log::from_now().unwrap();
@@ -600,6 +612,7 @@ fn a_value_refused_leaves_the_old_one() {
     assert_eq!(everything(), before);
 }
 
+// new: begin
 #[test]
 fn a_string_has_1024_bytes_at_most_and_a_newline_does_not_count() {
     let longest = "x".repeat(LONGEST);
@@ -614,6 +627,7 @@ fn a_string_has_1024_bytes_at_most_and_a_newline_does_not_count() {
     assert_eq!(shown("charp"), longest);
 }
 
+// new: end
 #[test]
 fn a_newline_at_the_end_is_no_part_of_a_string_and_others_are() {
     let _loaded = Loaded::new();
@@ -660,24 +674,28 @@ fn writing_nothing_changes_nothing() {
     assert!(!log.wait_for("value was", MOMENT).unwrap());
 }
 
+// new: begin
 #[test]
 fn an_array_is_replaced_as_a_whole_or_not_at_all() {
     let _loaded = Loaded::new();
     let most: Vec<i32> = (1..).take(LIST_MAX).collect();
     parameters().set("list", List(most.clone())).unwrap();
     assert_eq!(parameters().get::<List<i32>>("list").unwrap(), List(most.clone()));
-    // C's arrays would have the 9 now.
+    // Where a number is refused, those before it are not taken either.
     for refused in ["9,x", "9,9,9,", "9,2147483648", "9,9,9,9,9,9,9,9,9"] {
         assert!(write("list", refused.as_bytes()).is_err(), "{refused}");
         assert_eq!(parameters().get::<List<i32>>("list").unwrap(), List(most.clone()));
     }
+    // new: end
     let names: Vec<String> = (0..NAMES_MAX).map(|n| format!("{n}").repeat(LONGEST / 2)).collect();
     parameters().set("names", List(names.clone())).unwrap();
     assert_eq!(shown("names"), names.join(","));
     assert_eq!(write("names", b"a,b,c,d,e"), Err(Errno::INVAL));
     assert_eq!(shown("names"), names.join(","));
+    // new: begin
 }
 
+// new: end
 #[test]
 fn a_value_longer_than_a_page_can_be_given_but_not_shown() {
     let long = "x".repeat(LONGEST);
@@ -799,6 +817,7 @@ fn everybody_else_may_what_the_mode_says() {
     assert_eq!(shown("value"), "0");
 }
 
+// new: begin
 #[test]
 fn a_file_given_away_belongs_to_its_new_owner() {
     let _loaded = Loaded::new();
@@ -811,6 +830,7 @@ fn a_file_given_away_belongs_to_its_new_owner() {
     assert_eq!(as_nobody(|| write("value", b"6")), Err(Errno::ACCESS));
 }
 
+// new: end
 #[test]
 fn root_keeps_to_the_mode_that_the_module_gave() {
     let _loaded = Loaded::with("fixed=5 secret=sesame");
@@ -853,6 +873,7 @@ fn files_can_be_neither_made_nor_removed_nor_mapped() {
 
 // ---- The hook -----------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn the_module_hears_of_each_new_value_and_of_none_refused() {
     let _loaded = Loaded::new();
@@ -896,6 +917,7 @@ fn when_the_module_is_loaded_they_are_judged_one_after_the_other() {
     assert_eq!((shown("value").as_str(), shown("limits").as_str()), ("15", "10..20"));
 }
 
+// new: end
 /// Has the hook of `pause` sleep, and calls `then` with the task that waits for it, again and again until
 /// it was in time.
 fn while_a_hook_sleeps(mut then: impl FnMut(&Worker<Result<usize, Errno>>) -> bool) {
@@ -1032,6 +1054,7 @@ fn files_open_do_not_keep_the_module_and_are_dead_afterwards() {
     assert_eq!(shown("value"), "0");
 }
 
+// new: begin
 #[test]
 fn unloading_takes_the_files_away() {
     let _loaded = Loaded::new();
@@ -1043,6 +1066,7 @@ fn unloading_takes_the_files_away() {
     assert_eq!(unload(), Err(Errno::NOENT));
 }
 
+// new: end
 #[test]
 fn unloading_waits_for_a_hook() {
     let _loaded = Loaded::new();
@@ -1298,6 +1322,7 @@ fn a_file_system_mounted_read_only_keeps_the_value() {
 
 // ---- The program, and parameters of others --------------------------------------------------------
 
+// new: begin
 #[test]
 fn the_program_sets_what_it_says() {
     let _loaded = Loaded::new();
@@ -1309,6 +1334,7 @@ fn the_program_sets_what_it_says() {
     }
 }
 
+// new: end
 #[test]
 fn parameters_are_read_as_the_types_they_are() {
     let _loaded = Loaded::with("flag charp=\"two words\" limits=-1..1 list=-1,2 s8=-128");
@@ -1330,6 +1356,7 @@ fn parameters_are_read_as_the_types_they_are() {
     assert_eq!(all.set("fixed", 1).unwrap_err().errno(), Some(Errno::ACCESS));
 }
 
+// new: begin
 #[test]
 fn what_arguments_quote_arrives_as_it_is() {
     let _loaded = Loaded::new();
@@ -1341,6 +1368,7 @@ fn what_arguments_quote_arrives_as_it_is() {
     }
 }
 
+// new: end
 #[test]
 fn the_parameters_of_modules_that_are_built_in_are_the_same_to_the_client() {
     let printk = Parameters::of("printk").unwrap();
