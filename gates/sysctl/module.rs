@@ -5,6 +5,7 @@
 //! Each network namespace has its own two numbers in `/proc/sys/net/test`. The other settings are in
 //! `/proc/sys/dev/callgate`, and are the same for all.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -24,6 +25,7 @@ use kernel::{
     sync::{Arc, Mutex},
 };
 
+// new: end
 module! {
     type: SysctlModule,
     name: "callgate_sysctl",
@@ -33,21 +35,27 @@ module! {
 }
 
 // Dropped in this order: a setting looks at the limits.
+// new: begin
 struct SysctlModule {
     _settings: Registration<Settings>,
+    // new: end
     _limits: NetRegistration<Limits>,
+    // new: begin
 }
 
 impl kernel::Module for SysctlModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let settings = Arc::pin_init(Settings::new(), GFP_KERNEL)?;
         Ok(Self {
+            // new: end
             _limits: NetRegistration::new()?,
+            // new: begin
             _settings: Registration::new(abi::SETTINGS, settings)?,
         })
     }
 }
 
+// new: end
 // The HOWTO's table.
 
 struct Limits {
@@ -79,30 +87,29 @@ impl NetTable for Limits {
 
 // One of each type.
 
+// new: begin
 #[pin_data]
 struct Settings {
-    int: Int,
-    ints: [Int<0, 100>; 4],
     uint: UInt<1, 1000>,
-    ulong: ULong,
-    u8: U8<0, 200>,
-    bool: Bool,
+    ints: [Int<0, 100>; 4],
     #[pin]
     string: Str<STRING_SIZE>,
     #[pin]
     mode: Mutex<&'static str>,
     changes: ULong,
+    // new: end
+    int: Int,
+    ulong: ULong,
+    u8: U8<0, 200>,
+    bool: Bool,
+    // new: begin
 }
 
 #[vtable]
 impl Table for Settings {
     const ENTRIES: &'static [Entry<Self>] = &[
-        Entry::new(c"int", |settings| &settings.int),
-        Entry::new(c"ints", |settings| &settings.ints),
         Entry::new(c"uint", |settings| &settings.uint),
-        Entry::new(c"ulong", |settings| &settings.ulong),
-        Entry::new(c"u8", |settings| &settings.u8),
-        Entry::new(c"bool", |settings| &settings.bool),
+        Entry::new(c"ints", |settings| &settings.ints),
         Entry::with_mode(c"string", 0o600, |settings| &settings.string),
         Entry::attribute(Attribute::new(
             c"mode",
@@ -110,27 +117,35 @@ impl Table for Settings {
             Settings::change_mode,
         )),
         Entry::read_only(c"changes", |settings| &settings.changes),
+        // new: end
+        Entry::new(c"int", |settings| &settings.int),
+        Entry::new(c"ulong", |settings| &settings.ulong),
+        Entry::new(c"u8", |settings| &settings.u8),
+        Entry::new(c"bool", |settings| &settings.bool),
         Entry::attribute(Attribute::read_only(c"limits", |_, page| {
             let limits = Net::with_current(|net| LIMITS.get(net))
                 .flatten()
                 .ok_or(ENODEV)?;
             writeln!(page, "{}\t{}", limits.value1.get(), limits.value2.get())
         })),
+        // new: begin
     ];
 }
 
 impl Settings {
     fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            int: Int::new(-1),
-            ints: [const { Int::new(0) }; 4],
             uint: UInt::new(1),
-            ulong: ULong::new(0),
-            u8: U8::new(0),
-            bool: Bool::new(false),
+            ints: [const { Int::new(0) }; 4],
             string <- Str::new(c"hello world"),
             mode <- new_mutex!(MODES[0]),
             changes: ULong::new(0),
+            // new: end
+            int: Int::new(-1),
+            ulong: ULong::new(0),
+            u8: U8::new(0),
+            bool: Bool::new(false),
+            // new: begin
         })
     }
 
@@ -150,3 +165,4 @@ impl Settings {
         Ok(())
     }
 }
+// new: end

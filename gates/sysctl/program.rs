@@ -2,6 +2,7 @@
 
 //! The settings of the module from user space, as sysctl(8) shows and sets them.
 
+// new: begin
 use std::fmt::Display;
 
 use anyhow::bail;
@@ -11,12 +12,15 @@ use callgate::sysctl::{self, Setting};
 
 use super::abi;
 
-/// Reads, writes, and oversteps.
+/// Runs it.
 pub fn main() -> anyhow::Result<()> {
+    // new: end
     howto()?;
-    today()
+    // new: begin
+    settings()
 }
 
+// new: end
 /// The HOWTO's two numbers, from 10 to 20.
 fn howto() -> anyhow::Result<()> {
     for name in sysctl::list("net.test")? {
@@ -35,11 +39,11 @@ fn howto() -> anyhow::Result<()> {
     show(&value1)
 }
 
-/// Settings of other kinds: several numbers in a row, text, and one of a few words.
-fn today() -> anyhow::Result<()> {
+// new: begin
+/// Several numbers in a row, text, and one of a few words.
+fn settings() -> anyhow::Result<()> {
     for (name, value) in [
         ("dev.callgate.ints", "1 2 3 4"),
-        ("dev.callgate.bool", "1"),
         ("dev.callgate.string", "good morning"),
         ("dev.callgate.mode", "auto"),
     ] {
@@ -64,3 +68,4 @@ fn set(setting: &Setting, value: impl Display) -> Result<(), sysctl::Error> {
     crossing::to_kernel(&what, value.to_string());
     setting.set(value)
 }
+// new: end

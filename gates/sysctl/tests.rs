@@ -4,6 +4,7 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::collections::BTreeSet;
 use std::fs;
 use std::mem::MaybeUninit;
@@ -44,26 +45,35 @@ const ENOUGH: Duration = Duration::from_secs(4);
 const MODULE: &str = "callgate_sysctl";
 const MODULE_FILE: &str = "/modules/callgate_sysctl.ko";
 
+// new: end
 /// The HOWTO's two settings.
 const VALUES: [&str; 2] = ["net.test.value1", "net.test.value2"];
 
-/// All others, and whether they can be written.
-const SETTINGS: [(&str, bool); 10] = [
-    ("dev.callgate.bool", true),
-    ("dev.callgate.changes", false),
-    ("dev.callgate.int", true),
-    ("dev.callgate.ints", true),
-    ("dev.callgate.limits", false),
-    ("dev.callgate.mode", true),
-    ("dev.callgate.string", true),
-    ("dev.callgate.u8", true),
+// new: begin
+/// The settings for all, and whether they can be written.
+const SETTINGS: &[(&str, bool)] = &[
     ("dev.callgate.uint", true),
+    ("dev.callgate.ints", true),
+    ("dev.callgate.string", true),
+    ("dev.callgate.mode", true),
+    ("dev.callgate.changes", false),
+    // new: end
+    ("dev.callgate.int", true),
     ("dev.callgate.ulong", true),
+    ("dev.callgate.u8", true),
+    ("dev.callgate.bool", true),
+    ("dev.callgate.limits", false),
+    // new: begin
 ];
 
 /// The names of all settings.
 fn names() -> impl Iterator<Item = &'static str> {
-    VALUES.into_iter().chain(SETTINGS.map(|(name, _)| name))
+    SETTINGS
+        .iter()
+        .map(|(name, _)| *name)
+        // new: end
+        .chain(VALUES)
+        // new: begin
 }
 
 fn setting(name: &str) -> Setting {
@@ -105,6 +115,7 @@ fn take(name: &str, len: usize, offset: u64) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
+// new: end
 // ---- The HOWTO's two numbers --------------------------------------------------------------------
 
 #[test]
@@ -220,12 +231,12 @@ fn what_is_read_can_be_written_back() {
 #[test]
 fn there_is_a_setting_of_each_type() {
     reload();
-    let found: Vec<_> =
+    let found: BTreeSet<_> =
         sysctl::list("dev.callgate").unwrap().iter().map(ToString::to_string).collect();
-    assert_eq!(found, SETTINGS.map(|(name, _)| name));
-    let values = ["0", "0", "-1", "0\t0\t0\t0", "10\t11", "off", "hello world", "0", "1", "0"];
-    assert_eq!(SETTINGS.map(|(name, _)| text(name)), values);
-    for (name, writable) in SETTINGS {
+    assert_eq!(found, SETTINGS.iter().map(|(name, _)| (*name).to_owned()).collect());
+    let values = ["1", "0\t0\t0\t0", "hello world", "off", "0", "-1", "0", "0", "0", "10\t11"];
+    assert_eq!(SETTINGS.iter().map(|(name, _)| text(name)).collect::<Vec<_>>(), values);
+    for (name, writable) in SETTINGS.iter().copied() {
         let permissions = setting(name).permissions().unwrap();
         let mode = match name {
             "dev.callgate.string" => 0o600,
@@ -237,6 +248,7 @@ fn there_is_a_setting_of_each_type() {
     }
 }
 
+// new: begin
 /// What is written, and what is read after it.
 fn check(name: &str, cases: &[(&str, &str)]) {
     for (written, read) in cases {
@@ -245,6 +257,7 @@ fn check(name: &str, cases: &[(&str, &str)]) {
     }
 }
 
+// new: end
 #[test]
 fn an_int_has_a_sign_and_32_bits() {
     check(
@@ -261,17 +274,25 @@ fn an_int_has_a_sign_and_32_bits() {
     );
 }
 
+// new: begin
 #[test]
 fn the_unsigned_are_unsigned_and_have_their_own_bounds() {
     check("dev.callgate.uint", &[("1", "1"), ("1000", "1000"), ("0x3e8", "1000")]);
+    for refused in ["0", "1001", "-1", "4294967297", "many"] {
+        assert_eq!(put("dev.callgate.uint", refused.as_bytes()), Err(Errno::INVAL), "{refused}");
+        assert_eq!(text("dev.callgate.uint"), "1000", "{refused}");
+    }
+    // new: end
     check("dev.callgate.u8", &[("0", "0"), ("200", "200"), ("0310", "200")]);
     let most = usize::MAX.to_string();
     check(
         "dev.callgate.ulong",
         &[("0", "0"), (&most, &most), ("0xffffffffffffffff", &most), ("4294967296", "4294967296")],
     );
+    // new: begin
 }
 
+// new: end
 #[test]
 fn a_bool_is_any_number() {
     check(
@@ -280,6 +301,7 @@ fn a_bool_is_any_number() {
     );
 }
 
+// new: begin
 #[test]
 fn an_array_takes_as_many_numbers_as_come() {
     let ints = setting("dev.callgate.ints");
@@ -294,6 +316,7 @@ fn an_array_takes_as_many_numbers_as_come() {
     assert_eq!(ints.values::<u8>().unwrap(), [6, 7, 3, 4]);
 }
 
+// new: end
 #[test]
 fn numbers_beyond_the_last_are_not_taken() {
     assert_eq!(put("dev.callgate.ints", b"9 8 7 6 5"), Ok(8));
@@ -307,6 +330,7 @@ fn numbers_beyond_the_last_are_not_taken() {
     );
 }
 
+// new: begin
 #[test]
 fn numbers_before_a_refused_one_are_changed() {
     set("dev.callgate.ints", "0 0 0 0");
@@ -347,6 +371,7 @@ fn a_string_is_kept_up_to_what_ends_it() {
     assert_eq!(take("dev.callgate.string", 100, 0).unwrap(), b"\xff\x01\x7f\n");
 }
 
+// new: end
 #[test]
 fn a_string_goes_on_where_a_write_is() {
     let name = "dev.callgate.string";
@@ -374,6 +399,7 @@ fn a_string_goes_on_where_a_write_is() {
     assert_eq!(text(name), "abcdef");
 }
 
+// new: begin
 #[test]
 fn the_module_is_told_of_a_new_mode_and_only_of_a_new_one() {
     reload();
@@ -395,7 +421,7 @@ fn the_module_is_told_of_a_new_mode_and_only_of_a_new_one() {
 
 #[test]
 fn what_is_only_to_be_read_is_so_for_root_too() {
-    for (name, _) in SETTINGS.into_iter().filter(|(_, writable)| !writable) {
+    for (name, _) in SETTINGS.iter().filter(|(_, writable)| !writable) {
         let before = text(name);
         let error = setting(name).set(1).unwrap_err();
         assert!(matches!(error, sysctl::Error::ReadOnly { .. }), "{error:?}");
@@ -404,6 +430,7 @@ fn what_is_only_to_be_read_is_so_for_root_too() {
     }
 }
 
+// new: end
 #[test]
 fn the_module_sees_what_was_written() {
     for (one, other) in [("10", "20"), ("15", "15"), ("20", "10")] {
@@ -616,6 +643,7 @@ fn numbers_refuse_bad_input_and_keep_their_value() {
     assert_eq!(before.map(|(name, _)| text(name)), before.map(|(_, value)| value));
 }
 
+// new: begin
 #[test]
 fn a_mode_refuses_what_is_none() {
     set("dev.callgate.mode", "auto");
@@ -653,6 +681,7 @@ fn a_mode_refuses_what_is_none() {
     assert_eq!(text("dev.callgate.mode"), "auto");
 }
 
+// new: end
 #[test]
 fn bad_addresses_and_lengths_are_refused_and_change_nothing() {
     let before: Vec<_> = names().map(text).collect();
@@ -740,6 +769,7 @@ fn a_read_only_mount_keeps_writers_out() {
     assert_eq!(text(VALUES[0]), before);
 }
 
+// new: begin
 #[test]
 fn strangers_read_what_they_may_and_write_nothing() {
     let before: Vec<_> = names().map(text).collect();
@@ -753,10 +783,13 @@ fn strangers_read_what_they_may_and_write_nothing() {
     let read = as_nobody(|| take("dev.callgate.string", 100, 0));
     table.case("read a string of root's", Errno::ACCESS, read);
     table.finish();
-    assert_eq!(as_nobody(|| text(VALUES[0])), before[0]);
+    // new: end
+    assert_eq!(as_nobody(|| text(VALUES[0])), text(VALUES[0]));
+    // new: begin
     assert_eq!(names().map(text).collect::<Vec<_>>(), before);
 }
 
+// new: end
 #[test]
 fn who_uses_an_open_file_counts_and_not_who_opened_it() {
     set(VALUES[0], "15");
@@ -1056,6 +1089,7 @@ fn the_clients_errors_say_what_to_do() {
 
 // ---- Several at a time --------------------------------------------------------------------------
 
+// new: begin
 /// Runs all of `work` over and over, each in a thread of its own, until each has had many turns, or
 /// until it has been enough on a slow machine.
 fn together(work: &[&(dyn Fn() + Sync)]) {
@@ -1098,6 +1132,7 @@ fn readers_see_whole_strings_while_writers_replace_them() {
     together(&[&write(0), &write(1), &read, &read]);
 }
 
+// new: end
 #[test]
 fn nobody_ever_sees_a_number_out_of_range() {
     let write = |value: i32| {
@@ -1153,13 +1188,14 @@ fn no_change_of_mode_is_lost() {
 
 // ---- Coming and going ---------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn an_open_file_does_not_keep_the_module_and_is_dead_without_it() {
     let files: Vec<_> = names()
         .map(|name| open(name, OFlags::RDONLY).unwrap())
-        .chain([open(VALUES[0], OFlags::RDWR).unwrap()])
+        .chain([open("dev.callgate.ints", OFlags::RDWR).unwrap()])
         .collect();
-    let directory = fs::File::open("/proc/sys/net/test").unwrap();
+    let directory = fs::File::open("/proc/sys/dev/callgate").unwrap();
     let away = Away::new(MODULE, MODULE_FILE);
     let mut table = Refusals::new();
     let mut use_all = |when: &str| {
@@ -1172,7 +1208,7 @@ fn an_open_file_does_not_keep_the_module_and_is_dead_without_it() {
         }
         let write = rustix::io::write(files.last().unwrap(), b"15");
         table.case(&format!("write {when}"), Errno::NOENT, write);
-        let inside = rustix::fs::openat(&directory, "value1", OFlags::RDONLY, Mode::empty());
+        let inside = rustix::fs::openat(&directory, "ints", OFlags::RDONLY, Mode::empty());
         table.case(&format!("open below {when}"), Errno::NOENT, inside.map(drop));
         let mut entries = [MaybeUninit::uninit(); 1024];
         let mut entries = RawDir::new(&directory, &mut entries);
@@ -1180,16 +1216,17 @@ fn an_open_file_does_not_keep_the_module_and_is_dead_without_it() {
         table.case(&format!("list {when}"), Errno::NOENT, listed.map(drop));
     };
     use_all("while it is away");
-    let reopened = open(VALUES[0], OFlags::RDONLY);
+    let reopened = open("dev.callgate.ints", OFlags::RDONLY);
     let listed = Path::new("/proc/sys/dev/callgate").exists();
     drop(away);
     use_all("when it is back");
     table.case("open while it is away", Errno::NOENT, reopened.map(drop));
     table.finish();
     assert!(!listed);
-    assert_eq!(text(VALUES[0]), FIRST[0].to_string(), "a new file is alive");
+    assert_eq!(text("dev.callgate.ints"), "0\t0\t0\t0", "a new file is alive");
 }
 
+// new: end
 #[test]
 fn loading_twice_is_refused_and_harmless() {
     set(VALUES[0], "18");
