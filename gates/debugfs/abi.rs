@@ -10,12 +10,14 @@ pub const FILE: &str = "myfile";
 /// The directory of the other, which holds a message.
 pub const DIRECTORY: &str = "mydirectory";
 
-/// The permissions of both.
+// new: begin
+/// The permissions of what can be written.
 pub const MODE: u16 = 0o644;
 
 /// The longest message, in bytes. What would make it longer fails with `EINVAL`.
 pub const MESSAGE_LIMIT: usize = 200;
 
+// new: end
 /// The directory of everything that the HOWTO does not have.
 pub const GATE: &str = "callgate_debugfs";
 
@@ -25,12 +27,17 @@ pub const CONTROL: &str = "control";
 /// The directory in [`GATE`] of what comes and goes by command. All of it is there at first.
 pub const TREE: &str = "tree";
 
-/// The directory in [`TREE`] with a file of each one-line type.
+// new: begin
+/// The path of everything below.
+pub const TREE_PATH: &str = "callgate_debugfs/tree";
+
+/// The directory there of values that have a file each.
 pub const VALUES: &str = "values";
 
-/// The file in [`TREE`] that holds a message, as the HOWTO's does.
+/// The file there that holds a message.
 pub const MESSAGE: &str = "message";
 
+// new: end
 /// The file in [`TREE`] that lists the bytes of `blob`, a line each, as the module sees them.
 pub const BYTES: &str = "bytes";
 

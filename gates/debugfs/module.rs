@@ -6,6 +6,7 @@
 //! rest is in `callgate_debugfs`: a file of each one-line type and a list of what they hold, which all
 //! come and go by command.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -33,6 +34,7 @@ use kernel::{
     },
 };
 
+// new: end
 module! {
     type: DebugfsModule,
     name: "callgate_debugfs",
@@ -41,26 +43,33 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 struct DebugfsModule {
+    // new: end
     _myfile: Value<Atomic<U8>>,
     _message: File<MessageFile>,
+    // new: begin
     _control: File<ControlFile>,
 }
 
 impl kernel::Module for DebugfsModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let root = Dir::root();
+        // new: end
         let mydirectory = root.subdir(abi::DIRECTORY);
+        // new: begin
         let gate = root.subdir(abi::GATE);
         Ok(Self {
+            // new: end
             _myfile: Value::new(&root, abi::FILE, abi::MODE, Atomic::new(U8(0)))?,
             _message: File::new(&mydirectory, abi::FILE, abi::MODE, Message::new()?),
+            // new: begin
             _control: File::new(&gate, abi::CONTROL, 0o200, Control::new(&gate)?),
         })
     }
 }
 
-// The HOWTO's second file.
+// A message.
 
 #[pin_data]
 struct Message {
@@ -165,48 +174,53 @@ impl FileOperations for MessageFile {
     }
 }
 
-// A file of each one-line type.
+// Values that have a file each.
 
 struct Values {
+    size_t: Atomic<usize>,
+    x32: Atomic<Hex<u32>>,
+    atomic_t: Atomic<i32>,
+    // new: end
     u8: Atomic<U8>,
     u16: Atomic<U16>,
     u32: Atomic<u32>,
     u64: Atomic<u64>,
     x8: Atomic<Hex<u8>>,
     x16: Atomic<Hex<u16>>,
-    x32: Atomic<Hex<u32>>,
     x64: Atomic<Hex<u64>>,
-    size_t: Atomic<usize>,
     ulong: Atomic<ULong>,
     xul: Atomic<Hex<c_ulong>>,
-    atomic_t: Atomic<i32>,
     bool: Atomic<bool>,
     str: Str,
     blob: Blob,
     u32_array: U32Array,
+    // new: begin
 }
 
 impl Values {
     fn new() -> Result<Self> {
         Ok(Self {
+            size_t: Atomic::new(0),
+            x32: Atomic::new(Hex(0)),
+            atomic_t: Atomic::new(0),
+            // new: end
             u8: Atomic::new(U8(0)),
             u16: Atomic::new(U16(0)),
             u32: Atomic::new(0),
             u64: Atomic::new(0),
             x8: Atomic::new(Hex(0)),
             x16: Atomic::new(Hex(0)),
-            x32: Atomic::new(Hex(0)),
             x64: Atomic::new(Hex(0)),
-            size_t: Atomic::new(0),
             ulong: Atomic::new(ULong(0)),
             xul: Atomic::new(Hex(0)),
-            atomic_t: Atomic::new(0),
             bool: Atomic::new(false),
             str: Str::new(abi::STR)?,
             blob: Blob::new(&abi::BLOB)?,
             u32_array: U32Array::new(&abi::U32_ARRAY)?,
+            // new: begin
         })
     }
+    // new: end
 
     /// What C reads while this runs is the number before or after.
     fn count(&self) {
@@ -215,30 +229,34 @@ impl Values {
             number.fetch_add(1, Relaxed);
         }
     }
+    // new: begin
 }
 
 #[vtable]
 impl Files for Values {
     fn create<'a>(&'a self, dir: &ScopedDir<'a>) {
+        dir.value("size_t", abi::MODE, &self.size_t);
+        dir.value("x32", abi::MODE, &self.x32);
+        dir.value("atomic_t", abi::MODE, &self.atomic_t);
+        // new: end
         dir.value("u8", abi::MODE, &self.u8);
         dir.value("u16", abi::MODE, &self.u16);
         dir.value("u32", abi::MODE, &self.u32);
         dir.value("u64", abi::MODE, &self.u64);
         dir.value("x8", abi::MODE, &self.x8);
         dir.value("x16", abi::MODE, &self.x16);
-        dir.value("x32", abi::MODE, &self.x32);
         dir.value("x64", abi::MODE, &self.x64);
-        dir.value("size_t", abi::MODE, &self.size_t);
         dir.value("ulong", abi::MODE, &self.ulong);
         dir.value("xul", abi::MODE, &self.xul);
-        dir.value("atomic_t", abi::MODE, &self.atomic_t);
         dir.value("bool", abi::MODE, &self.bool);
         dir.value("str", 0o444, &self.str);
         dir.value("blob", abi::MODE, &self.blob);
         dir.value("u32_array", 0o444, &self.u32_array);
+        // new: begin
     }
 }
 
+// new: end
 // A list of what is in the blob, as Rust sees it.
 
 #[vtable]
@@ -272,25 +290,33 @@ impl seq_file::Sequence for Values {
 
 // What makes and removes them.
 
+// new: begin
 struct Tree {
     values: Scope<Values>,
     _message: File<MessageFile>,
+    // new: end
     _bytes: Sequence<Values>,
     _ten_digits: Value<U32Array>,
+    // new: begin
 }
 
 impl Tree {
     fn new(dir: &Dir) -> Result<Self> {
         let values = Arc::new(Values::new()?, GFP_KERNEL)?;
         Ok(Self {
-            values: Scope::new(dir, abi::VALUES, values.clone()),
+            // new: end
+            _bytes: Sequence::new(dir, abi::BYTES, 0o444, values.clone()),
+            // new: begin
+            values: Scope::new(dir, abi::VALUES, values),
             _message: File::new(dir, abi::MESSAGE, abi::MODE, Message::new()?),
-            _bytes: Sequence::new(dir, abi::BYTES, 0o444, values),
+            // new: end
             _ten_digits: Value::new(dir, abi::TEN_DIGITS, 0o444, U32Array::new(&[u32::MAX; 2])?)?,
+            // new: begin
         })
     }
 }
 
+// new: end
 #[pin_data]
 struct Control {
     // Another directory than that of the file whose callback makes and removes what is in it.

@@ -2,31 +2,46 @@
 
 //! debugfs from user space: the HOWTO's two files, then whatever else the module shows.
 
+// new: begin
 use anyhow::ensure;
 use callgate::crossing;
 use callgate::debugfs::{Debugfs, File, Kind};
 
 use super::abi;
 
-/// Runs both halves.
+/// Runs it.
 pub fn main() -> anyhow::Result<()> {
     let debugfs = Debugfs::find()?;
+    // new: end
     howto(&debugfs)?;
+    // new: begin
+    number(&debugfs.file(format!("{}/{}/size_t", abi::TREE_PATH, abi::VALUES)))?;
+    message(&debugfs.file(format!("{}/{}", abi::TREE_PATH, abi::MESSAGE)))?;
     everything(&debugfs)
 }
 
-/// A number is set and read back, a message is left and picked up: each by the name of a file.
+// new: end
+/// The HOWTO's two files.
 fn howto(debugfs: &Debugfs) -> anyhow::Result<()> {
-    let number = debugfs.file(abi::FILE);
-    send(&number, b"42\n")?;
-    receive(&number)?;
-    let number: u8 = number.get()?;
-    println!("{}: {number}", abi::FILE);
+    number(&debugfs.file(abi::FILE))?;
+    message(&debugfs.file(format!("{}/{}", abi::DIRECTORY, abi::FILE)))
+}
 
-    let message = debugfs.file(format!("{}/{}", abi::DIRECTORY, abi::FILE));
-    send(&message, b"hello world")?;
-    let text = receive(&message)?;
-    println!("{}/{}: {}", abi::DIRECTORY, abi::FILE, String::from_utf8_lossy(&text));
+// new: begin
+/// A number is set and read back.
+fn number(file: &File) -> anyhow::Result<()> {
+    send(file, b"42\n")?;
+    receive(file)?;
+    let number: usize = file.get()?;
+    println!("{}: {number}", file.path().display());
+    Ok(())
+}
+
+/// A message is left and picked up.
+fn message(file: &File) -> anyhow::Result<()> {
+    send(file, b"hello world")?;
+    let text = receive(file)?;
+    println!("{}: {}", file.path().display(), String::from_utf8_lossy(&text));
     Ok(())
 }
 
@@ -54,3 +69,4 @@ fn receive(file: &File) -> anyhow::Result<Vec<u8>> {
     crossing::from_kernel(&format!("read(2) {}", file.path().display()), &bytes);
     Ok(bytes)
 }
+// new: end

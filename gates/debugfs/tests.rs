@@ -4,6 +4,7 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::fmt::Debug;
 use std::fs;
 use std::io::{IoSlice, SeekFrom};
@@ -20,16 +21,18 @@ use callgate::kmsg::Log;
 use callgate::module;
 use callgate::testing::Refusals;
 use callgate::testing::inspect::Call;
-use callgate::testing::memory::{self, Guarded, Hole};
+use callgate::testing::memory::{Guarded, Hole, try_map};
 use callgate::testing::tools::{self, Tool};
+// new: end
 use callgate::testing::unload::{self, Use, while_used};
+// new: begin
 use callgate::testing::worker::{Watchdog, Worker, as_nobody};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 
 use super::abi::{
     AGAIN, BLOB, BYTES, CONTROL, COUNT, DIRECTORY, FILE, GATE, MAKE, MESSAGE, MESSAGE_LIMIT,
-    REMOVE, STR, TEN_DIGITS, TREE, U32_ARRAY, VALUES,
+    REMOVE, STR, TEN_DIGITS, TREE, TREE_PATH, U32_ARRAY, VALUES,
 };
 
 /// Every wait ends here at the latest; it is generous, because an emulated debug kernel is slow.
@@ -42,6 +45,7 @@ const MODULE: &str = "callgate_debugfs";
 const MODULE_FILE: &str = "/modules/callgate_debugfs.ko";
 const ROOT: &str = "/sys/kernel/debug";
 
+// new: end
 /// Files of unsigned numbers, their width, and whether they show hexadecimal.
 const UNSIGNED: [(&str, u32, bool); 11] = [
     ("u8", 8, false),
@@ -79,17 +83,16 @@ const ALL_VALUES: [&str; 16] = [
 
 // ---- Help ---------------------------------------------------------------------------------------
 
-/// What comes and goes by command, as new; and an end for the test.
-fn tree() -> Watchdog {
+// new: begin
+/// The module is loaded anew, and there is an end for the test.
+fn fresh() -> Watchdog {
     let watchdog = Watchdog::new(TOO_LONG);
-    match command(REMOVE) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => panic!("{errno}"),
-    }
-    command(MAKE).unwrap();
+    module::unload(MODULE).unwrap();
+    load();
     watchdog
 }
 
+// new: end
 fn command(command: &str) -> Result<(), Errno> {
     let taken = write(&in_gate(CONTROL), command.as_bytes())?;
     assert_eq!(taken, command.len());
@@ -108,8 +111,9 @@ fn in_gate(name: &str) -> String {
     format!("{ROOT}/{GATE}/{name}")
 }
 
+// new: begin
 fn in_tree(name: &str) -> String {
-    in_gate(&format!("{TREE}/{name}"))
+    format!("{ROOT}/{TREE_PATH}/{name}")
 }
 
 fn value(name: &str) -> String {
@@ -149,6 +153,7 @@ fn put(path: &str, text: impl AsRef<[u8]>) -> String {
     read(path).unwrap()
 }
 
+// new: end
 fn shown(number: u64, bits: u32, hex: bool) -> String {
     if hex {
         format!("0x{number:0digits$x}\n", digits = bits as usize / 4)
@@ -157,6 +162,7 @@ fn shown(number: u64, bits: u32, hex: bool) -> String {
     }
 }
 
+// new: begin
 fn position(file: &Device) -> u64 {
     file.seek(SeekFrom::Current(0)).unwrap()
 }
@@ -167,6 +173,7 @@ fn poll(file: &Device) -> PollFlags {
     fds[0].revents()
 }
 
+// new: end
 /// debugfs mounted with other options, until this is dropped.
 struct Remounted;
 
@@ -183,10 +190,12 @@ impl Drop for Remounted {
     }
 }
 
+// new: begin
 fn load() {
     module::load(MODULE_FILE, "").unwrap();
 }
 
+// new: end
 // ---- The HOWTO's files --------------------------------------------------------------------------
 
 #[test]
@@ -236,7 +245,7 @@ fn the_program_runs() {
 
 #[test]
 fn there_is_a_file_of_every_one_line_type() {
-    let _tree = tree();
+    let _fresh = fresh();
     let mut names: Vec<_> = fs::read_dir(value(""))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -251,7 +260,7 @@ fn there_is_a_file_of_every_one_line_type() {
 
 #[test]
 fn unsigned_numbers_have_their_form_to_the_letter() {
-    let _tree = tree();
+    let _fresh = fresh();
     for (name, bits, hex) in UNSIGNED {
         let max = u64::MAX >> (64 - bits);
         for number in [0, 1, 9, 10, 0x7f, max / 2, max / 2 + 1, max - 1, max] {
@@ -267,7 +276,7 @@ fn unsigned_numbers_have_their_form_to_the_letter() {
 
 #[test]
 fn a_number_that_is_too_large_is_cut_to_its_width() {
-    let _tree = tree();
+    let _fresh = fresh();
     for (name, bits, hex) in UNSIGNED.into_iter().filter(|(_, bits, _)| *bits < 64) {
         let beyond = 1_u64 << bits;
         for (number, cut) in [(beyond, 0), (beyond + 5, 5), (u64::MAX, beyond - 1)] {
@@ -278,9 +287,10 @@ fn a_number_that_is_too_large_is_cut_to_its_width() {
     assert_eq!(put(&myfile(), "256"), "0\n");
 }
 
+// new: begin
 #[test]
 fn an_atomic_t_is_signed() {
-    let _tree = tree();
+    let _fresh = fresh();
     let path = value("atomic_t");
     for number in [0, 1, -1, i32::MAX, i32::MIN] {
         assert_eq!(put(&path, number.to_string()), format!("{number}\n"));
@@ -292,9 +302,10 @@ fn an_atomic_t_is_signed() {
     assert_eq!(put(&path, "-9223372036854775808"), "0\n");
 }
 
+// new: end
 #[test]
 fn numbers_are_taken_in_three_bases_with_a_plus_and_a_newline() {
-    let _tree = tree();
+    let _fresh = fresh();
     for (name, bits, hex) in UNSIGNED {
         for (text, number) in [
             ("5", 5),
@@ -314,7 +325,7 @@ fn numbers_are_taken_in_three_bases_with_a_plus_and_a_newline() {
 
 #[test]
 fn of_a_number_only_23_bytes_up_to_a_nul_are_looked_at() {
-    let _tree = tree();
+    let _fresh = fresh();
     let path = value("u32");
     assert_eq!(put(&path, format!("{:023}", 7)), "7\n");
     assert_eq!(put(&path, format!("{:023}9", 6)), "6\n");
@@ -327,7 +338,7 @@ fn of_a_number_only_23_bytes_up_to_a_nul_are_looked_at() {
 
 #[test]
 fn what_is_no_number_is_refused_and_changes_nothing() {
-    let _tree = tree();
+    let _fresh = fresh();
     let mut refusals = Refusals::new();
     let signed = [("atomic_t", 32, false)];
     for (name, bits, hex) in UNSIGNED.into_iter().chain(signed) {
@@ -361,7 +372,7 @@ fn what_is_no_number_is_refused_and_changes_nothing() {
 
 #[test]
 fn a_number_from_memory_that_is_not_there_is_refused() {
-    let _tree = tree();
+    let _fresh = fresh();
     let mut refusals = Refusals::new();
     for name in ["u8", "x64", "atomic_t"] {
         let path = value(name);
@@ -381,10 +392,11 @@ fn a_number_from_memory_that_is_not_there_is_refused() {
     refusals.finish();
 }
 
+// new: begin
 #[test]
 fn a_number_is_read_whole_however_short_the_reads() {
-    let _tree = tree();
-    let path = value("u32");
+    let _fresh = fresh();
+    let path = value("size_t");
     put(&path, "1234567");
     let file = open(&path);
     assert_eq!(rest(&file, 3).unwrap(), b"123");
@@ -396,9 +408,10 @@ fn a_number_is_read_whole_however_short_the_reads() {
     assert_eq!(read(&path).unwrap(), "99\n");
 }
 
+// new: end
 #[test]
 fn a_read_to_nowhere_does_not_lose_a_number() {
-    let _tree = tree();
+    let _fresh = fresh();
     put(&value("u16"), "4711");
     let mut refusals = Refusals::new();
     let file = open(&value("u16"));
@@ -412,7 +425,7 @@ fn a_read_to_nowhere_does_not_lose_a_number() {
 
 #[test]
 fn a_number_has_no_positions() {
-    let _tree = tree();
+    let _fresh = fresh();
     let mut refusals = Refusals::new();
     for name in ["u8", "u64", "x32", "size_t", "atomic_t", "u32_array"] {
         let file = Device::options().read(true).write(true).open(value(name)).unwrap();
@@ -426,24 +439,27 @@ fn a_number_has_no_positions() {
     refusals.finish();
 }
 
+// new: begin
 #[test]
 fn each_write_is_a_number_of_its_own() {
-    let _tree = tree();
-    let file = open(&value("u32"));
+    let _fresh = fresh();
+    let file = open(&value("size_t"));
     for number in [12, 3, 456] {
         assert_eq!(file.write(number.to_string().as_bytes()), Ok(number.to_string().len()));
-        assert_eq!(read(&value("u32")).unwrap(), format!("{number}\n"));
+        assert_eq!(read(&value("size_t")).unwrap(), format!("{number}\n"));
     }
     let vector = [&b"7"[..], b"8"].map(IoSlice::new);
     assert_eq!(rustix::io::writev(&file, &vector), Ok(2), "a write for each buffer");
-    assert_eq!(read(&value("u32")).unwrap(), "8\n");
+    assert_eq!(read(&value("size_t")).unwrap(), "8\n");
+    assert_eq!(put(&value("x32"), "10"), "0x0000000a\n");
 }
 
+// new: end
 #[test]
 fn the_module_and_a_user_change_a_number_at_the_same_time() {
     const ROUNDS: u64 = 500;
     const FAR: u64 = u64::MAX / 2;
-    let _tree = tree();
+    let _fresh = fresh();
     let path = value("u64");
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -471,7 +487,7 @@ fn the_module_and_a_user_change_a_number_at_the_same_time() {
 
 #[test]
 fn what_a_user_wrote_is_what_the_module_goes_on_with() {
-    let _tree = tree();
+    let _fresh = fresh();
     put(&value("u64"), "0xffffffffffffffff");
     command(COUNT).unwrap();
     assert_eq!(read(&value("u64")).unwrap(), "0\n");
@@ -481,7 +497,7 @@ fn what_a_user_wrote_is_what_the_module_goes_on_with() {
 
 #[test]
 fn a_bool_is_y_or_n() {
-    let _tree = tree();
+    let _fresh = fresh();
     let path = value("bool");
     for text in
         ["1", "y", "Y", "t", "T", "on", "On", "ON", "1\n", "yes\n", "true", "enable", "y\0n"]
@@ -497,7 +513,7 @@ fn a_bool_is_y_or_n() {
 
 #[test]
 fn what_is_no_bool_is_ignored_without_an_error() {
-    let _tree = tree();
+    let _fresh = fresh();
     let path = value("bool");
     for before in ["Y\n", "N\n"] {
         assert_eq!(put(&path, before), before);
@@ -516,7 +532,7 @@ fn what_is_no_bool_is_ignored_without_an_error() {
 
 #[test]
 fn a_bool_has_positions_but_a_write_does_not_care() {
-    let _tree = tree();
+    let _fresh = fresh();
     let file = open(&value("bool"));
     assert_eq!(file.write(b"y"), Ok(1));
     assert_eq!(position(&file), 0);
@@ -532,7 +548,7 @@ fn a_bool_has_positions_but_a_write_does_not_care() {
 
 #[test]
 fn a_string_reads_with_a_newline_and_stays() {
-    let _tree = tree();
+    let _fresh = fresh();
     let path = value("str");
     assert_eq!(read(&path).unwrap(), format!("{STR}\n"));
     let file = open(&path);
@@ -550,7 +566,7 @@ fn a_string_reads_with_a_newline_and_stays() {
 
 #[test]
 fn a_blob_is_bytes_at_any_offset() {
-    let _tree = tree();
+    let _fresh = fresh();
     let file = open(&value("blob"));
     assert_eq!(rest(&file, 99).unwrap(), BLOB);
     assert_eq!(rest(&file, 99).unwrap(), b"");
@@ -569,7 +585,7 @@ fn a_blob_is_bytes_at_any_offset() {
 
 #[test]
 fn of_a_blob_what_could_not_be_copied_becomes_zero() {
-    let _tree = tree();
+    let _fresh = fresh();
     let file = open(&value("blob"));
     let mut expected = BLOB;
     for (at, hole) in [(1, Hole::Null), (3, Hole::Unmapped)] {
@@ -590,14 +606,14 @@ fn of_a_blob_what_could_not_be_copied_becomes_zero() {
 
 #[test]
 fn the_mode_keeps_others_out_but_not_root() {
-    let _tree = tree();
+    let _fresh = fresh();
     fs::set_permissions(value("blob"), fs::Permissions::from_mode(0o444)).unwrap();
     assert_eq!(open(&value("blob")).write(b"root"), Ok(4));
 }
 
 #[test]
 fn an_array_is_as_it_was_when_it_was_opened() {
-    let _tree = tree();
+    let _fresh = fresh();
     let path = value("u32_array");
     let file = Device::options().read(true).open(&path).unwrap();
     command(COUNT).unwrap();
@@ -610,13 +626,14 @@ fn an_array_is_as_it_was_when_it_was_opened() {
 
 #[test]
 fn an_array_of_numbers_of_ten_digits_has_no_newline() {
-    let _tree = tree();
+    let _fresh = fresh();
     assert_eq!(read(&in_tree(TEN_DIGITS)).unwrap(), "4294967295 4294967295");
 }
 
 // ---- A file with operations of its own ----------------------------------------------------------
 
-/// The HOWTO's second file, open, with `text` in it, and nothing read yet.
+// new: begin
+/// The file of a message, open, with `text` in it, and nothing read yet.
 fn holding(text: &[u8]) -> Device {
     let file = open(&message());
     assert_eq!(file.write(text), Ok(text.len()));
@@ -688,6 +705,7 @@ fn a_write_keeps_what_is_before_its_offset_and_replaces_the_rest() {
     assert_eq!(contents(&file), b"ho ho");
 }
 
+// new: end
 #[test]
 fn what_is_appended_goes_to_the_end() {
     let file = holding(b"one");
@@ -760,6 +778,7 @@ fn a_read_to_nowhere_says_so_and_does_not_move() {
     assert_eq!(rest(&file, 99).unwrap(), b"hello world");
 }
 
+// new: begin
 #[test]
 fn readers_see_whole_messages_while_writers_replace_them() {
     drop(holding(&[1]));
@@ -798,7 +817,7 @@ fn readers_see_whole_messages_while_writers_replace_them() {
 
 #[test]
 fn poll_finds_a_message_and_wakes_who_waits_for_one() {
-    let _tree = tree();
+    let _fresh = fresh();
     let file = open(&in_tree(MESSAGE));
     assert_eq!(poll(&file), PollFlags::OUT, "there is room, and no message");
     let waiting = file.try_clone().unwrap();
@@ -810,9 +829,10 @@ fn poll_finds_a_message_and_wakes_who_waits_for_one() {
     assert_eq!(poll(&file), PollFlags::IN | PollFlags::OUT);
 }
 
+// new: end
 #[test]
 fn what_the_files_cannot_do_is_refused() {
-    let _tree = tree();
+    let _fresh = fresh();
     let mut refusals = Refusals::new();
     let (message, number) = (message(), value("u32"));
     for path in [&message, &number] {
@@ -820,7 +840,7 @@ fn what_the_files_cannot_do_is_refused() {
         let (reader, writer) = (try_open(path, reader).unwrap(), try_open(path, writer).unwrap());
         refusals.case("read, open to write", Errno::BADF, writer.read(&mut [0]));
         refusals.case("write, open to read", Errno::BADF, reader.write(b"1"));
-        refusals.case("map", Errno::NODEV, memory::try_map(&reader));
+        refusals.case("map", Errno::NODEV, try_map(&reader));
         refusals.case("ioctl", Errno::NOTTY, Hole::Null.ioctl(&reader, 0x4711));
         refusals.case("open directly", Errno::INVAL, try_open(path, OFlags::DIRECT));
         refusals.case("open as a directory", Errno::NOTDIR, try_open(path, OFlags::DIRECTORY));
@@ -856,7 +876,7 @@ fn listed(bytes: &[u8]) -> String {
 
 #[test]
 fn the_list_has_a_line_for_each_byte_that_the_module_sees() {
-    let _tree = tree();
+    let _fresh = fresh();
     let path = in_tree(BYTES);
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o444);
     assert_eq!(read(&path).unwrap(), listed(&BLOB));
@@ -866,7 +886,7 @@ fn the_list_has_a_line_for_each_byte_that_the_module_sees() {
 
 #[test]
 fn the_list_is_read_in_any_portions_and_from_any_position() {
-    let _tree = tree();
+    let _fresh = fresh();
     let path = in_tree(BYTES);
     let whole = listed(&BLOB);
     for portion in [1, 3, 5, 4096, 1 << 20] {
@@ -897,7 +917,7 @@ fn the_list_is_read_in_any_portions_and_from_any_position() {
 
 #[test]
 fn other_commands_are_refused() {
-    let _tree = tree();
+    let _fresh = fresh();
     let mut refusals = Refusals::new();
     for text in [
         "",
@@ -981,7 +1001,7 @@ fn assert_removed(files: &[(&str, Device)]) {
 
 #[test]
 fn open_files_survive_their_removal() {
-    let _tree = tree();
+    let _fresh = fresh();
     let files = one_of_each();
     write(&in_tree(MESSAGE), b"gone soon").unwrap();
     command(REMOVE).unwrap();
@@ -1001,7 +1021,7 @@ fn open_files_survive_their_removal() {
 
 #[test]
 fn what_had_been_read_of_a_removed_file_is_not_given_again() {
-    let _tree = tree();
+    let _fresh = fresh();
     put(&value("u32"), "123456");
     let (number, list) = (open(&value("u32")), open(&in_tree(BYTES)));
     assert_eq!(rest(&number, 3).unwrap(), b"123");
@@ -1013,7 +1033,7 @@ fn what_had_been_read_of_a_removed_file_is_not_given_again() {
 
 #[test]
 fn poll_on_a_removed_file_hangs_up() {
-    let _tree = tree();
+    let _fresh = fresh();
     let file = open(&in_tree(MESSAGE));
     command(REMOVE).unwrap();
     assert_eq!(poll(&file), PollFlags::HUP);
@@ -1021,7 +1041,7 @@ fn poll_on_a_removed_file_hangs_up() {
 
 #[test]
 fn a_waiter_outlives_the_file_it_waits_for() {
-    let _tree = tree();
+    let _fresh = fresh();
     let file = open(&in_tree(MESSAGE));
     let waiter = Worker::spawn(move || file.wait_readable(Duration::from_millis(500)));
     waiter.wait_until_asleep_in(Call::Poll, LIMIT);
@@ -1032,7 +1052,7 @@ fn a_waiter_outlives_the_file_it_waits_for() {
 
 #[test]
 fn files_are_removed_while_they_are_read_and_written() {
-    let _tree = tree();
+    let _fresh = fresh();
     let done = AtomicBool::new(false);
     let numbers = ["u8", "x64", "atomic_t", "bool", "str", "blob", "u32_array"].map(value);
     let others = [in_tree(MESSAGE), in_tree(BYTES)];
@@ -1078,7 +1098,7 @@ fn files_are_removed_while_they_are_read_and_written() {
 
 #[test]
 fn two_who_make_and_remove_do_not_get_in_each_others_way() {
-    let _tree = tree();
+    let _fresh = fresh();
     thread::scope(|scope| {
         for own in [MAKE, REMOVE] {
             scope.spawn(move || {
@@ -1091,20 +1111,25 @@ fn two_who_make_and_remove_do_not_get_in_each_others_way() {
             });
         }
     });
-    drop(tree());
+    drop(fresh());
     assert_eq!(fs::read_dir(value("")).unwrap().count(), ALL_VALUES.len());
 }
 
 // ---- Unloading ----------------------------------------------------------------------------------
 
+// new: begin
 fn unload() -> Result<(), Option<Errno>> {
     module::unload(MODULE).map_err(|error| error.errno())
 }
 
 #[test]
 fn a_file_with_code_of_the_module_keeps_it_loaded() {
-    let _tree = tree();
-    for path in [message(), in_gate(CONTROL), in_tree(MESSAGE), in_tree(BYTES)] {
+    let _fresh = fresh();
+    let file = open(&in_tree(MESSAGE));
+    assert_eq!(unload(), Err(Some(Errno::AGAIN)));
+    drop(file);
+    // new: end
+    for path in [message(), in_gate(CONTROL), in_tree(BYTES)] {
         let file = open(&path);
         assert_eq!(unload(), Err(Some(Errno::AGAIN)), "{path}");
         drop(file);
@@ -1115,13 +1140,19 @@ fn a_file_with_code_of_the_module_keeps_it_loaded() {
         assert_eq!(unload(), Err(Some(Errno::AGAIN)), "even if it was removed");
         drop(file);
     }
+    command(MAKE).unwrap();
+    // new: begin
+    // That of a value has none.
+    let file = open(&value("size_t"));
     assert_eq!(unload(), Ok(()));
+    assert_eq!(file.read(&mut [0; 9]), Err(Errno::IO));
     load();
 }
 
+// new: end
 #[test]
 fn a_file_of_one_value_does_not_and_survives() {
-    let _tree = tree();
+    let _fresh = fresh();
     let files: Vec<_> = ALL_VALUES.map(|name| (name, open(&value(name)))).into_iter().collect();
     let howto = open(&myfile());
     assert_eq!(unload(), Ok(()));
@@ -1135,7 +1166,7 @@ fn a_file_of_one_value_does_not_and_survives() {
 
 #[test]
 fn unloading_removes_everything() {
-    let _tree = tree();
+    let _fresh = fresh();
     let inside = fs::File::open(in_tree(VALUES)).unwrap();
     std::env::set_current_dir(in_tree(VALUES)).unwrap();
     assert_eq!(unload(), Ok(()));
@@ -1253,7 +1284,7 @@ fn it_unloads_with_files_of_one_value_open_all_the_time() {
 
 #[test]
 fn debugfs_is_roots_unless_it_is_mounted_otherwise() {
-    let _tree = tree();
+    let _fresh = fresh();
     let may = |path: String, flags| as_nobody(move || try_open(&path, flags).map(drop));
     let mut refusals = Refusals::new();
     for path in [myfile(), message(), value("str"), in_tree(BYTES), in_gate(CONTROL)] {
@@ -1274,7 +1305,7 @@ fn debugfs_is_roots_unless_it_is_mounted_otherwise() {
 
 #[test]
 fn debugfs_mounted_read_only_is_not_written() {
-    let _tree = tree();
+    let _fresh = fresh();
     put(&value("u8"), "5");
     let _remounted = Remounted::new("ro");
     let mut refusals = Refusals::new();
@@ -1291,7 +1322,7 @@ fn debugfs_mounted_read_only_is_not_written() {
 
 #[test]
 fn cat_and_echo_are_all_one_needs() {
-    let _tree = tree();
+    let _fresh = fresh();
     let (number, message, bool) = (myfile(), message(), value("bool"));
     let script = format!(
         "echo 99 > {number}; echo 'hello world' > {message}; echo on > {bool}
@@ -1307,7 +1338,7 @@ fn cat_and_echo_are_all_one_needs() {
 
 #[test]
 fn a_refusal_reaches_the_shell() {
-    let _tree = tree();
+    let _fresh = fresh();
     let mut refusals = Refusals::new();
     for (line, errno) in [
         (format!("echo nonsense > {}", myfile()), Errno::INVAL),
@@ -1326,7 +1357,7 @@ fn a_refusal_reaches_the_shell() {
 
 #[test]
 fn dd_writes_a_message_in_pieces_and_a_blob_in_the_middle() {
-    let _tree = tree();
+    let _fresh = fresh();
     let text: String = ('a'..='z').cycle().take(MESSAGE_LIMIT).collect();
     Tool::new("dd")
         .args([format!("of={}", message()), "bs=64".into(), "conv=notrunc".into()])
@@ -1351,7 +1382,7 @@ fn dd_writes_a_message_in_pieces_and_a_blob_in_the_middle() {
 
 #[test]
 fn find_and_grep_look_around() {
-    let _tree = tree();
+    let _fresh = fresh();
     put(&value("u16"), "4711");
     let found = tools::shell(&format!("grep -rs 4711 {} || true", in_gate(""))).success();
     assert_eq!(found, format!("{}:4711\n", value("u16")));
@@ -1379,7 +1410,7 @@ fn there_and_back<T: Value + PartialEq + Debug>(file: &File, value: &T) {
 
 #[test]
 fn the_client_gets_and_sets_every_type() {
-    let _tree = tree();
+    let _fresh = fresh();
     let debugfs = Debugfs::find().unwrap();
     assert_eq!(debugfs.root(), Path::new(ROOT));
     let file = |name: &str| debugfs.file(format!("{GATE}/{TREE}/{VALUES}/{name}"));
@@ -1407,7 +1438,7 @@ fn the_client_gets_and_sets_every_type() {
 
 #[test]
 fn the_client_says_what_is_wrong_and_what_to_do() {
-    let _tree = tree();
+    let _fresh = fresh();
     let debugfs = Debugfs::find().unwrap();
     let file = |name: &str| debugfs.file(format!("{GATE}/{TREE}/{VALUES}/{name}"));
     file("u16").set(&256_u16).unwrap();
@@ -1436,7 +1467,7 @@ fn the_client_says_what_is_wrong_and_what_to_do() {
 
 #[test]
 fn the_client_lists_a_tree() {
-    let _tree = tree();
+    let _fresh = fresh();
     let debugfs = Debugfs::find().unwrap();
     let entries = debugfs.tree(GATE).unwrap();
     let entry = |path: &str, kind, mode| Entry { path: Path::new(GATE).join(path), kind, mode };
