@@ -5,6 +5,7 @@
 /// The HOWTO's file in `/proc`: the numbers from 0 on, one a line, without end.
 pub const SEQUENCE: &str = "sequence";
 
+// new: begin
 /// The file in `/proc` that lists the records: their number, a tab, and their text.
 pub const LIST: &str = "sequence_list";
 
@@ -13,3 +14,4 @@ pub const CONTROL: &str = "sequence_control";
 
 /// How many bytes of commands are carried out in one write; a single line must not be longer.
 pub const CONTROL_LIMIT: usize = 1 << 16;
+// new: end

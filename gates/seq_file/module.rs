@@ -5,6 +5,7 @@
 //! The HOWTO's `/proc/sequence` counts. `/proc/sequence_list` lists records in the order of their
 //! numbers; `/proc/sequence_control` adds and removes them.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -29,6 +30,7 @@ use kernel::{
     },
 };
 
+// new: end
 module! {
     type: SeqFileModule,
     name: "callgate_seq_file",
@@ -37,8 +39,11 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 struct SeqFileModule {
+    // new: end
     _sequence: proc_fs::Sequence<Numbers>,
+    // new: begin
     _list: proc_fs::Sequence<List>,
     _control: proc_fs::File<Control>,
 }
@@ -46,15 +51,20 @@ struct SeqFileModule {
 impl kernel::Module for SeqFileModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let (proc, list) = (Dir::root(), List::new()?);
-        let numbers = Arc::new(Numbers, GFP_KERNEL)?;
         Ok(Self {
-            _sequence: proc_fs::Sequence::new(&proc, abi::SEQUENCE, 0o444, numbers)?,
+            // new: end
+            _sequence: {
+                let numbers = Arc::new(Numbers, GFP_KERNEL)?;
+                proc_fs::Sequence::new(&proc, abi::SEQUENCE, 0o444, numbers)?
+            },
+            // new: begin
             _list: proc_fs::Sequence::new(&proc, abi::LIST, 0o444, list.clone())?,
             _control: proc_fs::File::new(&proc, abi::CONTROL, 0o200, list)?,
         })
     }
 }
 
+// new: end
 /// All numbers.
 struct Numbers;
 
@@ -83,6 +93,7 @@ impl Sequence for Numbers {
     }
 }
 
+// new: begin
 /// The records: a text for each number.
 type Records = RBTree<u64, KVVec<u8>>;
 
@@ -204,3 +215,4 @@ impl FileOperations for Control {
         Ok(done)
     }
 }
+// new: end

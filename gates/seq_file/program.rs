@@ -2,6 +2,7 @@
 
 //! `seq_file` from user space: the numbers, from the start and from far inside, and a list that changes.
 
+// new: begin
 use std::io::SeekFrom;
 
 use callgate::chardev::Device;
@@ -11,13 +12,16 @@ use rustix::fs::OFlags;
 
 use super::abi;
 
-/// Reads both files, and changes one.
+/// Runs it.
 pub fn main() -> anyhow::Result<()> {
     let proc = Proc::find()?;
+    // new: end
     numbers(&proc.entry(abi::SEQUENCE))?;
+    // new: begin
     list(&proc.entry(abi::LIST), &proc.entry(abi::CONTROL))
 }
 
+// new: end
 /// As `head -n 5`; and then after a seek, for which the kernel counts all the way up to there.
 fn numbers(sequence: &Entry) -> anyhow::Result<()> {
     let first = sequence.records::<u64>()?.take(5).collect::<Result<Vec<_>, _>>()?;
@@ -29,6 +33,7 @@ fn numbers(sequence: &Entry) -> anyhow::Result<()> {
     Ok(())
 }
 
+// new: begin
 /// Adds records, in no order; reads them, in order; and changes the list in the middle of a read.
 fn list(list: &Entry, control: &Entry) -> anyhow::Result<()> {
     send("add 30 thirty\nadd 10 ten\nadd 20 twenty\n", control)?;
@@ -56,3 +61,4 @@ fn receive(file: &Device, entry: &Entry, len: usize) -> anyhow::Result<String> {
     crossing::from_kernel(&format!("read(2) {}", entry.path().display()), &bytes[..len]);
     Ok(String::from_utf8_lossy(&bytes[..len]).into_owned())
 }
+// new: end

@@ -4,11 +4,12 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{IoSlice, IoSliceMut, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -42,9 +43,11 @@ const TOO_LONG: Duration = Duration::from_secs(80);
 const MODULE: &str = "callgate_seq_file";
 const MODULE_FILE: &str = "/modules/callgate_seq_file.ko";
 
+// new: end
 /// How many records the large list has.
 const MANY: u64 = 100_001;
 
+// new: begin
 fn entry(name: &str) -> Entry {
     Proc::find().unwrap().entry(name)
 }
@@ -78,6 +81,7 @@ fn rest(file: &Device, step: usize) -> Result<Vec<u8>, Errno> {
     }
 }
 
+// new: end
 /// Exactly `len` bytes, by reads of `step` bytes.
 fn exactly(file: &Device, len: usize, step: usize) -> Vec<u8> {
     let mut all = vec![0; len];
@@ -103,6 +107,7 @@ fn numbers(end: u64) -> Vec<u8> {
     }).into_bytes()
 }
 
+// new: begin
 /// Unloads the module and loads it again: the list is empty.
 fn reload() {
     module::unload(MODULE).unwrap();
@@ -154,6 +159,7 @@ fn parse(bytes: &[u8]) -> Vec<Record> {
     text.lines().map(|line| line.parse().unwrap()).collect()
 }
 
+// new: end
 /// Makes a list of `MANY` records without a text, and gives what it reads as.
 fn large_list() -> Vec<u8> {
     reload();
@@ -171,6 +177,7 @@ fn is_debug_kernel() -> bool {
     Path::new("/sys/kernel/debug/kmemleak").exists()
 }
 
+// new: begin
 /// Does `work` as user and group 65534, without any privilege. Credentials belong to a thread; this
 /// one ends with them.
 fn as_stranger<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -184,6 +191,7 @@ fn as_stranger<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     .finish(LIMIT)
 }
 
+// new: end
 // ---- The numbers --------------------------------------------------------------------------------
 
 #[test]
@@ -202,20 +210,32 @@ fn tools_read_the_numbers() {
     assert!(cat.stdout.starts_with(&numbers(1000)));
 }
 
+// new: begin
 #[test]
 fn anybody_reads_the_files_and_root_alone_writes_commands() {
-    for (name, mode) in [(SEQUENCE, 0o100_444), (LIST, 0o100_444), (CONTROL, 0o100_200)] {
+    for (name, mode) in [
+        // new: end
+        (SEQUENCE, 0o100_444),
+        // new: begin
+        (LIST, 0o100_444),
+        (CONTROL, 0o100_200),
+    ] {
         let metadata = fs::metadata(entry(name).path()).unwrap();
         let shown = (metadata.mode(), metadata.uid(), metadata.gid(), metadata.len());
         assert_eq!(shown, (mode, 0, 0, 0), "{name}");
     }
     carry_out("add 12345 for all eyes\n");
-    let seen = as_stranger(|| (read(&open(SEQUENCE), 4).unwrap(), list()));
+    let seen = as_stranger(list);
     carry_out("remove 12345\n");
-    assert_eq!(seen.0, b"0\n1\n");
-    assert!(seen.1.contains("12345\tfor all eyes\n"));
+    assert!(seen.contains("12345\tfor all eyes\n"));
+    let refused = as_stranger(|| opened(&entry(CONTROL), OFlags::WRONLY).map(drop));
+    assert_eq!(refused, Err(Errno::ACCESS));
+    // new: end
+    assert_eq!(as_stranger(|| read(&open(SEQUENCE), 4).unwrap()), b"0\n1\n");
+    // new: begin
 }
 
+// new: end
 #[test]
 fn the_numbers_come_in_order_far_beyond_a_page() {
     let records = entry(SEQUENCE).records::<u64>().unwrap();
@@ -356,6 +376,7 @@ fn whoever_seeks_too_far_can_be_killed() {
 
 // ---- The list -----------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn echo_changes_the_list_and_cat_shows_it() {
     reload();
@@ -375,6 +396,7 @@ fn echo_changes_the_list_and_cat_shows_it() {
     assert_eq!(third, "100\tone  hundred \n");
 }
 
+// new: end
 #[test]
 fn a_list_just_made_is_empty() {
     carry_out("add 7 seven\n");
@@ -404,6 +426,7 @@ fn records_are_in_the_order_of_their_numbers_up_to_the_largest() {
     }
 }
 
+// new: begin
 #[test]
 fn texts_are_shown_with_escapes() {
     reload();
@@ -412,6 +435,7 @@ fn texts_are_shown_with_escapes() {
     assert_eq!(list(), format!("{shown}\n2\tnext\n"), "one record, one line");
 }
 
+// new: end
 /// In one test, because the debug kernel takes a while to make the list.
 #[test]
 fn a_hundred_thousand_records_are_read_in_steps_of_any_size_and_from_anywhere() {
@@ -498,6 +522,7 @@ fn a_record_may_need_a_megabyte_of_buffer() {
     assert!(rest(&open(LIST), 4096).unwrap() == expected.as_bytes());
 }
 
+// new: begin
 #[test]
 fn a_reader_goes_on_behind_a_record_that_is_gone() {
     reload();
@@ -516,6 +541,7 @@ fn a_reader_goes_on_behind_a_record_that_is_gone() {
     assert_eq!(rest(&file, 99).unwrap(), b"10\ta\n45\tz\n60\tf\n");
 }
 
+// new: end
 #[test]
 fn a_reader_at_the_end_sees_what_is_added_behind() {
     reload();
@@ -530,6 +556,7 @@ fn a_reader_at_the_end_sees_what_is_added_behind() {
     assert_eq!(read(&file, 99).unwrap(), b"", "but not what is added before");
 }
 
+// new: begin
 #[test]
 fn half_a_record_read_is_read_to_its_end() {
     reload();
@@ -605,6 +632,7 @@ fn a_reader_misses_nothing_and_sees_nothing_twice_while_the_list_changes() {
     assert!(odd.iter().any(|count| *count > 0), "the list did change: {odd:?}");
 }
 
+// new: end
 #[test]
 fn many_writers_make_one_list() {
     reload();
@@ -634,6 +662,7 @@ fn many_writers_make_one_list() {
 
 // ---- Commands -----------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn lines_are_carried_out_up_to_one_that_fails() {
     reload();
@@ -647,6 +676,7 @@ fn lines_are_carried_out_up_to_one_that_fails() {
     assert_eq!(list(), "1\tone\n");
 }
 
+// new: end
 #[test]
 fn a_write_that_is_too_long_is_cut_between_lines() {
     reload();
@@ -661,6 +691,7 @@ fn a_write_that_is_too_long_is_cut_between_lines() {
     assert_eq!(list().lines().count(), 1000);
 }
 
+// new: begin
 #[test]
 fn the_longest_line_fits_and_one_byte_more_does_not() {
     reload();
@@ -674,6 +705,7 @@ fn the_longest_line_fits_and_one_byte_more_does_not() {
     assert_eq!(list().lines().count(), 2);
 }
 
+// new: end
 #[test]
 fn a_command_may_be_written_in_several_buffers_only_line_by_line() {
     reload();
@@ -922,16 +954,23 @@ fn the_kernels_own_sequences_are_read_by_the_same_client() {
 
 // ---- While the module comes and goes ------------------------------------------------------------
 
+// new: begin
 #[test]
 fn a_file_opened_before_is_dead_after_an_unload() {
+    reload();
     carry_out("add 424242 x\n");
-    let (numbers, list) = (open(SEQUENCE), open(LIST));
+    let files = [
+        open(LIST),
+        // new: end
+        open(SEQUENCE),
+        // new: begin
+    ];
+    assert_eq!(read(&files[0], 3).unwrap(), b"424");
     let control = entry(CONTROL).open(OFlags::WRONLY).unwrap();
-    assert_eq!(read(&numbers, 3).unwrap(), b"0\n1");
     module::unload(MODULE).unwrap();
     let mut table = Refusals::new();
     for round in ["unloaded", "loaded again"] {
-        for file in [&numbers, &list] {
+        for file in &files {
             table.case(&format!("{round}: read"), Errno::IO, file.read(&mut [0]));
             table.case(&format!("{round}: pread"), Errno::IO, file.pread(&mut [0], 3));
             table.case(&format!("{round}: seek"), Errno::INVAL, file.seek(SeekFrom::Start(0)));
@@ -939,18 +978,25 @@ fn a_file_opened_before_is_dead_after_an_unload() {
         }
         table.case(&format!("{round}: write"), Errno::IO, control.write(b"add 1"));
         if round == "unloaded" {
-            for name in [SEQUENCE, LIST, CONTROL] {
+            for name in [
+                // new: end
+                SEQUENCE,
+                // new: begin
+                LIST,
+                CONTROL,
+            ] {
                 let refused = opened(&entry(name), OFlags::RDONLY);
                 table.case(&format!("open {name}"), Errno::NOENT, refused);
             }
             module::load(MODULE_FILE, "").unwrap();
         }
     }
-    drop((numbers, list, control));
+    drop((files, control));
     table.finish();
-    assert_eq!(self::list(), "");
+    assert_eq!(list(), "");
 }
 
+// new: end
 #[test]
 fn unloading_with_a_large_list_open_frees_it() {
     let _watchdog = Watchdog::new(TOO_LONG);
