@@ -2,13 +2,17 @@
 
 //! What the module and the program of the configfs gate agree on.
 
+// new: begin
 use core::ffi::CStr;
 
+// new: end
 /// A subsystem that has attributes, and nothing can be made in it.
 pub const CHILDLESS: &CStr = c"01-childless";
 
+// new: begin
 /// A subsystem in which mkdir(2) makes items.
 pub const SIMPLE_CHILDREN: &CStr = c"02-simple-children";
+// new: end
 
 /// A subsystem in which mkdir(2) makes groups, and in these, items.
 pub const GROUP_CHILDREN: &CStr = c"03-group-children";

@@ -6,6 +6,7 @@
 //! fourth shows what the sample does not: groups that come by themselves, links between items, binary
 //! contents, and an item that cannot be removed while the kernel needs it.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -27,6 +28,7 @@ use kernel::{
     },
 };
 
+// new: end
 module! {
     type: ConfigfsModule,
     name: "callgate_configfs",
@@ -35,29 +37,36 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 struct ConfigfsModule {
-    _childless: Subsystem<Childless>,
     _simple_children: Subsystem<SimpleChildren>,
+    // new: end
+    _childless: Subsystem<Childless>,
     _group_children: Subsystem<GroupChildren>,
     _linked_children: Subsystem<LinkedChildren>,
+    // new: begin
 }
 
 impl kernel::Module for ConfigfsModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let childless = Arc::new(Childless::default(), GFP_KERNEL)?;
         let simple_children = Arc::new(SimpleChildren, GFP_KERNEL)?;
+        // new: end
+        let childless = Arc::new(Childless::default(), GFP_KERNEL)?;
         let group_children = Arc::new(GroupChildren, GFP_KERNEL)?;
         let linked_children = Arc::new(LinkedChildren, GFP_KERNEL)?;
+        // new: begin
         Ok(Self {
-            _childless: Subsystem::new(abi::CHILDLESS, childless)?,
             _simple_children: Subsystem::new(abi::SIMPLE_CHILDREN, simple_children)?,
+            // new: end
+            _childless: Subsystem::new(abi::CHILDLESS, childless)?,
             _group_children: Subsystem::new(abi::GROUP_CHILDREN, group_children)?,
             _linked_children: Subsystem::new(abi::LINKED_CHILDREN, linked_children)?,
+            // new: begin
         })
     }
 }
 
-/// A number, which both kinds of `storeme` are.
+/// A number that a user sets.
 struct Number(Atomic<i32>);
 
 impl Number {
@@ -78,6 +87,7 @@ impl Default for Number {
     }
 }
 
+// new: end
 // 01-childless: attributes, and nothing else.
 
 #[derive(Default)]
@@ -116,6 +126,7 @@ impl ItemType for Childless {
 
 // 02-simple-children: mkdir makes an item.
 
+// new: begin
 struct SimpleChildren;
 
 #[vtable]
@@ -123,6 +134,7 @@ impl ItemType for SimpleChildren {
     type Child = SimpleChild;
     type Target = NoItem;
 
+    // new: end
     const ATTRIBUTES: Attributes<Self> = &[Attribute::read_only(c"description", |_, page| {
         page.push(
             b"[02-simple-children]\n\
@@ -132,6 +144,7 @@ impl ItemType for SimpleChildren {
         )
     })];
 
+    // new: begin
     fn make(&self, _name: &CStr) -> Result<Arc<SimpleChild>> {
         Ok(Arc::new(SimpleChild::default(), GFP_KERNEL)?)
     }
@@ -154,6 +167,7 @@ impl ItemType for SimpleChild {
     )];
 }
 
+// new: end
 // 03-group-children: mkdir makes a group that is like 02-simple-children.
 
 struct GroupChildren;

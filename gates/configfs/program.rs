@@ -2,6 +2,7 @@
 
 //! configfs from user space: setting attributes, and making, linking and removing items.
 
+// new: begin
 use std::ffi::CStr;
 
 use anyhow::{Context, ensure};
@@ -12,16 +13,22 @@ use callgate::crossing;
 
 use super::abi;
 
-/// Goes through the four subsystems.
+/// Runs it.
 pub fn main() -> anyhow::Result<()> {
     let configfs = Configfs::find()?;
     let subsystem = |name: &CStr| anyhow::Ok(configfs.subsystem(name.to_str()?)?);
+    // new: end
     childless(&subsystem(abi::CHILDLESS)?)?;
+    // new: begin
     simple_children(&subsystem(abi::SIMPLE_CHILDREN)?)?;
+    // new: end
     group_children(&subsystem(abi::GROUP_CHILDREN)?)?;
-    linked_children(&subsystem(abi::LINKED_CHILDREN)?)
+    linked_children(&subsystem(abi::LINKED_CHILDREN)?)?;
+    // new: begin
+    Ok(())
 }
 
+// new: end
 /// There are attributes here, and nothing can be made.
 fn childless(subsystem: &Item) -> anyhow::Result<()> {
     let description = subsystem.attribute("description").text()?;
@@ -38,6 +45,7 @@ fn childless(subsystem: &Item) -> anyhow::Result<()> {
     Ok(())
 }
 
+// new: begin
 /// An item is there from when the user makes it until the user removes it.
 fn simple_children(parent: &Item) -> anyhow::Result<()> {
     let child = make(parent, "child")?;
@@ -46,6 +54,7 @@ fn simple_children(parent: &Item) -> anyhow::Result<()> {
     remove(parent, "child")
 }
 
+// new: end
 /// In a group, which is made the same way, items can be made.
 fn group_children(parent: &Item) -> anyhow::Result<()> {
     let group = make(parent, "group")?;
@@ -82,6 +91,7 @@ fn linked_children(subsystem: &Item) -> anyhow::Result<()> {
     remove(&images, "logo")
 }
 
+// new: begin
 /// mkdir(2), which the trace shows too.
 fn make(parent: &Item, name: &str) -> anyhow::Result<Item> {
     crossing::to_kernel(&format!("mkdir(2) {}", parent.path().display()), name);
@@ -106,3 +116,4 @@ fn set(attribute: &Attribute, value: &str) -> anyhow::Result<()> {
     crossing::to_kernel(&format!("write(2) {}", attribute.path().display()), value);
     Ok(attribute.set(value)?)
 }
+// new: end

@@ -4,10 +4,11 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::fmt::Debug;
 use std::fs;
 use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Mutex;
@@ -31,16 +32,18 @@ use rustix::process::{Gid, Uid};
 
 use super::abi;
 
+// new: end
 /// Every wait ends here at the latest; it is generous, because an emulated debug kernel is slow.
 const LIMIT: Duration = Duration::from_secs(30);
 
+// new: begin
 /// A test that takes longer than this has lost its way.
 const TOO_LONG: Duration = Duration::from_secs(80);
 
 const MODULE: &str = "callgate_configfs";
 const MODULE_FILE: &str = "/modules/callgate_configfs.ko";
 
-/// The subsystems, with nothing in them that a user made; and again when this is dropped.
+/// What the module registers, with nothing in it that a user made; and again when this is dropped.
 struct Scene {
     configfs: Configfs,
     _watchdog: Watchdog,
@@ -60,12 +63,13 @@ impl Scene {
         self.configfs.subsystem(name.to_str().unwrap()).unwrap()
     }
 
-    fn childless(&self) -> Item {
-        self.subsystem(abi::CHILDLESS)
-    }
-
     fn simple(&self) -> Item {
         self.subsystem(abi::SIMPLE_CHILDREN)
+    }
+    // new: end
+
+    fn childless(&self) -> Item {
+        self.subsystem(abi::CHILDLESS)
     }
 
     fn group(&self) -> Item {
@@ -91,6 +95,7 @@ impl Scene {
         device.link("link", &image).unwrap();
         (image, device)
     }
+    // new: begin
 
     /// Removes all that was made. What is gone already, or made anew by the loser of a race, is not
     /// this function's affair.
@@ -163,6 +168,7 @@ fn reload() {
     module::load(MODULE_FILE, "").unwrap();
 }
 
+// new: end
 // ---- The sample's subsystems --------------------------------------------------------------------
 
 #[test]
@@ -310,10 +316,16 @@ fn a_value_is_read_in_any_pieces() {
     assert_eq!(pread(&fd, 1 << 40).unwrap(), b"");
 }
 
-/// Each of the two kinds of `storeme`.
-fn each_storeme(scene: &Scene) -> [Attribute; 2] {
+// new: begin
+/// Each `storeme` that there is.
+fn each_storeme(scene: &Scene) -> Vec<Attribute> {
     let item = scene.simple().make("item").unwrap();
-    [scene.childless().attribute("storeme"), item.attribute("storeme")]
+    vec![
+        // new: end
+        scene.childless().attribute("storeme"),
+        // new: begin
+        item.attribute("storeme"),
+    ]
 }
 
 #[test]
@@ -410,6 +422,7 @@ fn storeme_refuses_bad_input_and_keeps_its_value() {
     table.finish();
 }
 
+// new: end
 #[test]
 fn a_write_counts_as_a_whole_wherever_it_is_put() {
     let scene = Scene::new();
@@ -506,6 +519,7 @@ fn permissions_are_for_everybody() {
     table.finish();
 }
 
+// new: begin
 #[test]
 fn a_directory_can_be_given_to_a_user() {
     let scene = Scene::new();
@@ -536,8 +550,10 @@ fn readers_see_whole_values_while_writers_replace_them() {
     race(50, &[&write, &write, &read, &read]);
 }
 
+// new: end
 // ---- Making and removing ------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn mkdir_makes_an_item_with_its_attributes() {
     let scene = Scene::new();
@@ -551,6 +567,7 @@ fn mkdir_makes_an_item_with_its_attributes() {
     assert_eq!(scene.simple().list().unwrap().items, Vec::<String>::new());
 }
 
+// new: end
 #[test]
 fn each_item_has_values_of_its_own() {
     let scene = Scene::new();
@@ -721,6 +738,7 @@ fn what_cannot_be_removed_is_refused() {
     assert!(inner.exists() && image.exists() && device.exists());
 }
 
+// new: begin
 #[test]
 fn an_open_file_does_not_keep_its_item() {
     let scene = Scene::new();
@@ -746,6 +764,7 @@ fn an_open_file_does_not_keep_its_item() {
     assert_eq!(again.attribute("storeme").text().unwrap(), "7");
 }
 
+// new: end
 #[test]
 fn an_open_directory_does_not_keep_its_item() {
     let scene = Scene::new();
@@ -813,6 +832,7 @@ fn a_thousand_items_at_once() {
     group.remove().unwrap();
 }
 
+// new: begin
 #[test]
 fn of_many_who_make_the_same_item_one_succeeds() {
     let scene = Scene::new();
@@ -840,6 +860,7 @@ fn of_many_who_make_the_same_item_one_succeeds() {
     }
 }
 
+// new: end
 // ---- Links --------------------------------------------------------------------------------------
 
 #[test]
@@ -1232,6 +1253,7 @@ fn readers_see_whole_contents_while_writers_replace_them() {
 
 // ---- In a race ----------------------------------------------------------------------------------
 
+// new: begin
 /// Runs each of `tasks` in a thread of its own, over and over until `rounds` of the first are done.
 fn race(rounds: usize, tasks: &[&(dyn Fn() + Sync)]) {
     let done = AtomicBool::new(false);
@@ -1251,6 +1273,7 @@ fn race(rounds: usize, tasks: &[&(dyn Fn() + Sync)]) {
     });
 }
 
+// new: end
 /// The call must have succeeded, or have been refused with one of `refusals`. Returns whether it
 /// succeeded.
 fn one_of<T: Debug>(result: &rustix::io::Result<T>, refusals: &[Errno]) -> bool {
@@ -1574,10 +1597,19 @@ fn loading_may_fail_half_way() {
 
 // ---- Loading and unloading ----------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn an_item_keeps_the_module_loaded() {
     let scene = Scene::new();
-    for parent in [scene.simple(), scene.group(), scene.images(), scene.devices()] {
+    let parents = [
+        scene.simple(),
+        // new: end
+        scene.group(),
+        scene.images(),
+        scene.devices(),
+        // new: begin
+    ];
+    for parent in parents {
         let item = parent.make("item").unwrap();
         let refused = module::unload(MODULE).map_err(|error| error.errno());
         assert_eq!(refused, Err(Some(Errno::AGAIN)), "{}", item.path().display());
@@ -1590,6 +1622,7 @@ fn an_item_keeps_the_module_loaded() {
     }
 }
 
+// new: end
 #[test]
 fn an_open_file_does_not_keep_the_module_and_outlives_it() {
     let scene = Scene::new();
