@@ -2,12 +2,13 @@
 
 //! What the module and the program of the bus gate agree on.
 
+// new: begin
 use core::ffi::CStr;
 
-/// The HOWTO's bus.
+/// The bus.
 pub const BUS: &CStr = c"my_pseudo_bus";
 
-/// The HOWTO's attribute of the bus: an `int`, 1 at first.
+/// An attribute of the bus: an `int`, 1 at first.
 pub const BUSVAL: &CStr = c"busval";
 
 /// An attribute of the bus: how many devices are bound to the driver.
@@ -25,6 +26,7 @@ pub const DRIVER: &CStr = c"my_pseudo_driver";
 
 /// A device that the driver is for.
 pub const DEVICE: &CStr = c"my_pseudo_device";
+// new: end
 
 /// A device that no driver is for.
 pub const STRANGER: &CStr = c"my_strange_device";

@@ -5,6 +5,7 @@
 //! The HOWTO's bus has an attribute, `busval`. What makes a bus of it are devices and drivers: the kernel
 //! brings them together, shows by links who drives whom, and lets the user part them.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -23,6 +24,7 @@ use kernel::{
     },
 };
 
+// new: end
 module! {
     type: BusModule,
     name: "callgate_bus",
@@ -31,10 +33,13 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 struct BusModule {
     _driver: Pin<KBox<DriverRegistration<PseudoBus, PseudoDriver>>>,
     _device: DeviceRegistration<PseudoBus>,
+    // new: end
     _stranger: DeviceRegistration<PseudoBus>,
+    // new: begin
 }
 
 impl kernel::Module for BusModule {
@@ -44,8 +49,10 @@ impl kernel::Module for BusModule {
         let driver = DriverRegistration::new(bus.clone(), abi::DRIVER, driver);
         Ok(Self {
             _driver: KBox::pin_init(driver, GFP_KERNEL)?,
-            _device: DeviceRegistration::new(bus.clone(), abi::DEVICE)?,
-            _stranger: DeviceRegistration::new(bus, abi::STRANGER)?,
+            // new: end
+            _stranger: DeviceRegistration::new(bus.clone(), abi::STRANGER)?,
+            // new: begin
+            _device: DeviceRegistration::new(bus, abi::DEVICE)?,
         })
     }
 }
@@ -142,3 +149,4 @@ impl Drop for Bound {
         pr_info!("device given back\n");
     }
 }
+// new: end

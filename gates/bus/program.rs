@@ -2,23 +2,24 @@
 
 //! A bus from user space: its attribute, and who drives its devices.
 
+// new: begin
 use callgate::attribute::Attribute;
 use callgate::bus::{Bus, Device};
 use callgate::crossing;
 
 use super::abi;
 
-/// Does what the HOWTO does, and then what a bus is there for.
+/// Runs it.
 pub fn main() -> anyhow::Result<()> {
     let bus = Bus::find(abi::BUS.to_str()?)?;
     println!("{}: {}", bus.object().path().display(), bus.object().attributes()?.join(" "));
 
-    howto(&bus)?;
+    number(&bus)?;
     binding(&bus)
 }
 
-/// The HOWTO's bus has a number to read and to write.
-fn howto(bus: &Bus) -> anyhow::Result<()> {
+/// The bus has a number to read and to write.
+fn number(bus: &Bus) -> anyhow::Result<()> {
     let busval = bus.attribute(abi::BUSVAL.to_str()?);
     cat(&busval)?;
     echo("5", &busval)?;
@@ -29,9 +30,11 @@ fn howto(bus: &Bus) -> anyhow::Result<()> {
 fn binding(bus: &Bus) -> anyhow::Result<()> {
     let driver = bus.driver(abi::DRIVER.to_str()?)?;
     let device = bus.device(abi::DEVICE.to_str()?)?;
-    let stranger = bus.device(abi::STRANGER.to_str()?)?;
     show(&device)?;
+    // new: end
+    let stranger = bus.device(abi::STRANGER.to_str()?)?;
     show(&stranger)?;
+    // new: begin
 
     let (name, directory) = (device.name(), driver.object());
     crossing::to_kernel(
@@ -50,9 +53,11 @@ fn binding(bus: &Bus) -> anyhow::Result<()> {
     show(&device)?;
     cat(&bus.attribute(abi::BOUND.to_str()?))?;
 
+    // new: end
     if let Err(error) = driver.bind(&stranger.name()) {
         println!("{error}");
     }
+    // new: begin
     Ok(())
 }
 
@@ -79,3 +84,4 @@ fn echo(line: &str, file: &Attribute) -> anyhow::Result<()> {
     file.set(line)?;
     Ok(())
 }
+// new: end
