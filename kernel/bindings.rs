@@ -6,10 +6,15 @@
 //! The build refuses it: the generated file uses every added item once through this module, where
 //! such a name is ambiguous between the two glob imports.
 
+#[allow(unused_imports, reason = "a part of the crate may need none of them")]
 pub(crate) use added::*;
 pub(crate) use kernel::bindings::*;
 
-#[expect(unreachable_pub, unused_imports)]
+#[allow(
+    unreachable_pub,
+    unused_imports,
+    reason = "which of these there are to complain of depends on what is bound"
+)]
 #[allow(
     improper_ctypes,
     reason = "as in kernel::bindings: some C structs are empty"

@@ -220,7 +220,10 @@ fn used(tree: &UseTree, named: &HashSet<String>) -> Option<UseTree> {
 
 fn shown(tree: &UseTree) -> String {
     match tree {
-        UseTree::Path(path) => format!("{}::{}", path.ident, shown(&path.tree)),
+        UseTree::Path(path) => match shown(&path.tree) {
+            itself if itself == "{self}" => path.ident.to_string(),
+            tree => format!("{}::{tree}", path.ident),
+        },
         UseTree::Name(name) => name.ident.to_string(),
         UseTree::Rename(rename) => format!("{} as {}", rename.ident, rename.rename),
         UseTree::Glob(_) => "*".into(),
