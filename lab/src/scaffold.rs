@@ -49,6 +49,9 @@ struct Manual {
     /// there are several; `{name}` is the project's alone.
     #[serde(default)]
     names: BTreeMap<String, String>,
+    /// What the module consists of beside `module.rs`, and is marked in the same way.
+    #[serde(default)]
+    files: Vec<String>,
     /// The longest that `{own}` may be, in bytes, where something of the kernel's has a limit of its own.
     longest: Option<usize>,
 }
@@ -60,6 +63,8 @@ struct Part {
     names: Names,
     abi: String,
     module: String,
+    /// What else the module consists of: the names of the files, and what is in them.
+    files: Vec<(String, String)>,
     program: String,
     tests: Option<String>,
     /// The type that stands for the kernel side.
@@ -152,8 +157,14 @@ impl Part {
         let module = excerpt("module.rs")?;
         let (module, state) = excerpt::with_public_state(&module)
             .with_context(|| format!("{}/module.rs", gate.folder))?;
+        let file = |file: &String| {
+            let text = read(file)?;
+            let licence = licence(&text)?;
+            Ok((file.clone(), format!("{licence}\n\n{}", excerpt(file)?)))
+        };
         Ok(Self {
             abi: excerpt("abi.rs")?,
+            files: manual.files.iter().map(file).collect::<Result<_>>()?,
             module,
             state,
             program: excerpt("program.rs")?,
@@ -190,6 +201,9 @@ fn write(source: &Path, to: &Path, name: &str, parts: &[Part]) -> Result<()> {
             &format!("{gate}/module.rs"),
             &file("GPL-2.0", &kernel, &part.module),
         )?;
+        for (name, text) in &part.files {
+            put(&format!("{gate}/{name}"), text)?;
+        }
         let user = format!("{gate}: {title}. The user side.");
         put(
             &format!("{gate}/program.rs"),
@@ -202,7 +216,13 @@ fn write(source: &Path, to: &Path, name: &str, parts: &[Part]) -> Result<()> {
         }
     }
 
-    let modules: Vec<_> = parts.iter().map(|part| part.module.as_str()).collect();
+    let modules: Vec<_> = parts
+        .iter()
+        .flat_map(|part| {
+            let files = part.files.iter().map(|(_, text)| text);
+            files.chain([&part.module]).map(String::as_str)
+        })
+        .collect();
     let library = library::Part::needed_by(source, &modules)?;
     library.copy(&to.join("kernel"))?;
     for licence in fs::read_dir(source.join("LICENSES")).context("reading LICENSES")? {
@@ -333,12 +353,22 @@ fn tidy(folder: &Path, parts: &[Part]) {
     for part in parts {
         let folder = folder.join(&part.gate.name);
         format("2021", folder.join("module.rs"));
+        for (file, _) in &part.files {
+            format("2021", folder.join(file));
+        }
         for file in ["abi.rs", "program.rs", "tests.rs"] {
             format("2024", folder.join(file));
         }
     }
     format("2024", folder.join("lib.rs"));
     format("2024", folder.join("main.rs"));
+}
+
+/// The line at the top of a file that names its licence.
+fn licence(text: &str) -> Result<&str> {
+    let first = text.lines().next();
+    let licence = first.filter(|line| line.starts_with("// SPDX-License-Identifier: "));
+    licence.context("its first line does not name its licence")
 }
 
 fn read(path: &Path) -> Result<String> {
