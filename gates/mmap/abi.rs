@@ -4,27 +4,7 @@
 //!
 //! Where a ring is, each side says by a `Layout` of its own `ring` module, made of these numbers.
 
-/// The HOWTO's file, in the root of debugfs: a page of its own for each who opens it.
-pub const FILE: &str = "mmap_example";
-
-/// Its permissions.
-pub const FILE_MODE: u16 = 0o644;
-
-/// What is in the page at first.
-pub const GREETING: &str = "hello from kernel this is file: mmap_example";
-
-/// Where the HOWTO's program writes, and what.
-pub const ANSWER_OFFSET: usize = 11;
-
-/// What the HOWTO's program writes there. It replaces as many bytes of the greeting.
-pub const ANSWER: &str = "*user*";
-
-/// Memory that all who open it share, page by page.
-pub const SHARED: &str = "callgate_mmap_shared";
-
-/// How many pages that is.
-pub const SHARED_PAGES: usize = 4;
-
+// new: begin
 /// Counters of the module, a page to be read only. They begin at 0 when the module is loaded.
 pub const STATUS: &str = "callgate_mmap_status";
 
@@ -42,10 +22,10 @@ pub const CHANNEL: &str = "callgate_mmap";
 /// other side sleeps. To read a word, how many bytes wait, is to sleep until there are some.
 pub const RING: u64 = 1;
 
-/// Who may use shared memory and channel.
+/// Permissions of what users write to.
 pub const MODE: u16 = 0o660;
 
-/// Who may see the counters.
+/// Permissions of what they only read.
 pub const STATUS_MODE: u16 = 0o444;
 
 /// Size of a page, for which all this is laid out.
@@ -68,3 +48,25 @@ pub const TO_USER: (usize, usize) = (16, PAGE_WORDS + RING_WORDS);
 
 /// How many pages the channel has: one for control, the rest for messages.
 pub const CHANNEL_PAGES: usize = 1 + 2 * RING_WORDS / PAGE_WORDS;
+// new: end
+
+/// The HOWTO's file, in the root of debugfs: a page of its own for each who opens it.
+pub const FILE: &str = "mmap_example";
+
+/// Its permissions.
+pub const FILE_MODE: u16 = 0o644;
+
+/// What is in the page at first.
+pub const GREETING: &str = "hello from kernel this is file: mmap_example";
+
+/// Where the HOWTO's program writes, and what.
+pub const ANSWER_OFFSET: usize = 11;
+
+/// What the HOWTO's program writes there. It replaces as many bytes of the greeting.
+pub const ANSWER: &str = "*user*";
+
+/// Memory that all who open it share, page by page.
+pub const SHARED: &str = "callgate_mmap_shared";
+
+/// How many pages that is.
+pub const SHARED_PAGES: usize = 4;

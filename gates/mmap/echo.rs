@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
+// new: begin
 //! What the module does with the channel: it sends back by one ring what comes in by the other.
 //!
 //! It waits for two things, messages and room for them, so there are more ways to sleep for ever than a
-//! ring has by itself. The model in `user/tests/ring.rs` compiles this same file.
+//! ring has by itself.
+// new: end
+//! The model in `user/tests/ring.rs` compiles this same file.
+// new: begin
 
 use core::ops::DerefMut;
 
@@ -75,3 +79,4 @@ impl<W: Words, B: DerefMut<Target = [u8]>> Echo<W, B> {
         }
     }
 }
+// new: end

@@ -6,6 +6,7 @@
 //! that all share, `callgate_mmap_status` memory that the module writes and users read. `callgate_mmap` is
 //! a channel: two rings of messages, and a doorbell in both directions.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -33,6 +34,7 @@ use kernel::{
     },
 };
 
+// new: end
 module! {
     type: MmapModule,
     name: "callgate_mmap",
@@ -41,11 +43,14 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 #[pin_data]
 struct MmapModule {
+    // new: end
     _page: debugfs::File<PageFile>,
     #[pin]
     _shared: misc::Registration<SharedFile>,
+    // new: begin
     #[pin]
     _status: misc::Registration<StatusFile>,
     #[pin]
@@ -55,12 +60,16 @@ struct MmapModule {
 impl kernel::InPlaceModule for MmapModule {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(|| {
+            // new: end
             let nothing = Arc::new((), GFP_KERNEL)?;
             let shared = Arc::new(Area::new(abi::SHARED_PAGES)?, GFP_KERNEL)?;
+            // new: begin
             let status = Arc::new(Area::new(1)?, GFP_KERNEL)?;
             Ok(try_pin_init!(Self {
+                // new: end
                 _page: debugfs::File::new(&Dir::root(), abi::FILE, abi::FILE_MODE, nothing),
                 _shared <- misc::Registration::new(abi::SHARED, abi::MODE, shared),
+                // new: begin
                 _status <- misc::Registration::new(abi::STATUS, abi::STATUS_MODE, status.clone()),
                 _channel <- misc::Registration::new(abi::CHANNEL, abi::MODE, status),
             }? Error))
@@ -68,6 +77,7 @@ impl kernel::InPlaceModule for MmapModule {
     }
 }
 
+// new: end
 // The HOWTO's page.
 
 struct PageFile;
@@ -118,7 +128,8 @@ impl FileOperations for SharedFile {
     }
 }
 
-// Memory that the module writes.
+// new: begin
+// Memory that the module writes and users read.
 
 struct StatusFile;
 
@@ -155,8 +166,10 @@ struct Channel {
     #[pin]
     changed: PollCondVar,
     status: Arc<Area>,
+    // new: end
     bells: Atomic<u64>,
     wakes: Atomic<u64>,
+    // new: begin
 }
 
 impl Channel {
@@ -172,8 +185,10 @@ impl Channel {
             ends <- new_mutex!(ends),
             changed <- new_poll_condvar!(),
             status,
+            // new: end
             bells: Atomic::new(0),
             wakes: Atomic::new(0),
+            // new: begin
         });
         let worker = Worker::new(c"callgate_mmap", static_lock_class!(), channel);
         KBox::pin_init(worker, GFP_KERNEL)
@@ -195,7 +210,9 @@ impl Work for Channel {
         }
         // Both are asked, whatever the first says. If a ring is broken, whoever waits must know it.
         if ends.incoming.must_ring() | ends.outgoing.must_ring() | more.is_err() {
+            // new: end
             self.wakes.fetch_add(1, Relaxed);
+            // new: begin
             self.changed.notify_all();
         }
         more == Ok(true)
@@ -234,7 +251,9 @@ impl FileOperations for ChannelFile {
             return Err(EINVAL);
         }
         let channel = kiocb.file();
+        // new: end
         channel.bells.fetch_add(1, Relaxed);
+        // new: begin
         // Also if a ring is broken: then it finds that out, and tells all who wait.
         channel.start();
         let mut ends = channel.ends.lock();
@@ -290,8 +309,11 @@ impl FileOperations for ChannelFile {
         ready
     }
 
+    // new: end
     fn show_fdinfo(channel: Pin<&Worker<Channel>>, m: &SeqFile) {
         seq_print!(m, "callgate_bells:\t{}\n", channel.bells.load(Relaxed));
         seq_print!(m, "callgate_wakes:\t{}\n", channel.wakes.load(Relaxed));
     }
+    // new: begin
 }
+// new: end

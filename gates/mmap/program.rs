@@ -2,6 +2,7 @@
 
 //! Shared memory from user space: the HOWTO's page, then a channel through rings.
 
+// new: begin
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -27,12 +28,15 @@ const fn layout((control, data): (usize, usize)) -> Layout {
     Layout::new(control, data, abi::RING_WORDS, abi::MESSAGE_LIMIT)
 }
 
-/// Runs both halves.
+/// Sends messages, and receives what comes back.
 pub fn main() -> anyhow::Result<()> {
+    // new: end
     howto()?;
+    // new: begin
     channel()
 }
 
+// new: end
 /// The program changes what the kernel wrote, in the same memory. Then the kernel is asked what it sees.
 fn howto() -> anyhow::Result<()> {
     let file = Debugfs::find()?.root().join(abi::FILE);
@@ -65,6 +69,7 @@ fn text(page: &Mapping) -> String {
     String::from_utf8_lossy(&bytes[..len]).into_owned()
 }
 
+// new: begin
 /// What goes in by one ring comes back by the other. Only who sleeps is rung for.
 fn channel() -> anyhow::Result<()> {
     let node = format!("/dev/{}", abi::CHANNEL);
@@ -79,3 +84,4 @@ fn channel() -> anyhow::Result<()> {
     }
     Ok(())
 }
+// new: end
