@@ -3,17 +3,20 @@
 //! What the module and the programs of the generic netlink gate agree on. `control_exmpl.yaml` says the
 //! same to programs that are not in Rust.
 
+// new: begin
 use core::ffi::CStr;
 
-/// The family, as in the HOWTO.
+/// The family.
 pub const FAMILY: &CStr = c"CONTROL_EXMPL";
-/// Its version, as in the HOWTO.
+/// Its version.
 pub const VERSION: u8 = 1;
 
-/// The commands. The HOWTO has the first one.
+/// The commands.
 pub mod command {
-    /// `DOC_EXMPL_C_ECHO`: takes [`MSG`](super::MSG), and answers with one.
+    // new: end
+    /// The HOWTO's `DOC_EXMPL_C_ECHO`: takes [`MSG`](super::MSG), and answers with one.
     pub const ECHO: u8 = 1;
+    // new: begin
     /// Adds records: [`COUNT`](super::COUNT) of them, beginning with [`RECORD`](super::RECORD).
     pub const ADD: u8 = 2;
     /// Removes the record with this [`NUMBER`](super::NUMBER).
@@ -21,19 +24,22 @@ pub mod command {
     /// Gets the record with this [`NUMBER`](super::NUMBER), or as a dump all records, or those
     /// [`FROM`](super::FROM) a number on.
     pub const GET: u8 = 4;
-    /// Takes an attribute of each [`kind`](super::kind), and sends them back.
-    pub const KINDS: u8 = 5;
-
     /// What the module says in the group [`RECORDS`](super::RECORDS): records were added.
     pub const ADDED: u8 = 6;
     /// There too: a record was removed.
     pub const REMOVED: u8 = 7;
+    // new: end
     /// What it says in the group [`ECHOES`](super::ECHOES): somebody called [`ECHO`].
     pub const HEARD: u8 = 8;
+    /// Takes an attribute of each [`kind`](super::kind), and sends them back.
+    pub const KINDS: u8 = 5;
+    // new: begin
 }
 
+// new: end
 /// `DOC_EXMPL_A_MSG`: a string of at most [`MSG_MAX`] bytes.
 pub const MSG: u16 = 1;
+// new: begin
 /// A nest with [`record::NUMBER`] and [`record::TEXT`].
 pub const RECORD: u16 = 2;
 /// How many records, a u32 from 1 to [`RECORDS_MAX`].
@@ -53,6 +59,7 @@ pub mod record {
     pub const TEXT: u16 = 2;
 }
 
+// new: end
 /// One attribute of each kind.
 pub mod kind {
     /// Any.
@@ -81,6 +88,7 @@ pub mod kind {
 
 /// The longest message, without its NUL.
 pub const MSG_MAX: u16 = 255;
+// new: begin
 /// The longest text of a record, without its NUL.
 pub const TEXT_MAX: u16 = 63;
 /// The largest number of a record.
@@ -88,10 +96,11 @@ pub const NUMBER_MAX: u32 = 1_000_000;
 /// How many records there can be.
 pub const RECORDS_MAX: u32 = 200_000;
 
-/// What the module answers, as in the HOWTO.
-pub const ANSWER: &CStr = c"hello world from kernel space";
-
 /// The group for changes of the records: its index, and its name. Anybody may join.
 pub const RECORDS: (usize, &CStr) = (0, c"records");
+// new: end
 /// The group that hears what others send to [`command::ECHO`]. It takes `CAP_NET_ADMIN`.
 pub const ECHOES: (usize, &CStr) = (1, c"echoes");
+
+/// What the module answers, as in the HOWTO.
+pub const ANSWER: &CStr = c"hello world from kernel space";

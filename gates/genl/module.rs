@@ -5,6 +5,7 @@
 //!
 //! Each network namespace has its own records.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -24,6 +25,7 @@ use kernel::{
     sync::{Arc, Mutex},
 };
 
+// new: end
 module! {
     type: GenlModule,
     name: "callgate_genl",
@@ -32,6 +34,7 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 // Dropped in this order.
 struct GenlModule {
     _family: Registration<Control>,
@@ -50,7 +53,9 @@ impl kernel::Module for GenlModule {
 
 // What a message may consist of.
 
+// new: end
 const MSG: Attr<CStr> = Attr::at_most(abi::MSG, abi::MSG_MAX);
+// new: begin
 const RECORD: Attr<Nested> = Attr::nested(abi::RECORD, &IN_RECORD);
 const COUNT: Attr<u32> = Attr::<u32>::within(
     abi::COUNT,
@@ -63,7 +68,9 @@ const REPLACE: Attr<Flag> = Attr::flag(abi::REPLACE);
 const NUMBER: Attr<u32> = Attr::<u32>::any(abi::NUMBER);
 const FROM: Attr<u32> = Attr::<u32>::any(abi::FROM);
 
+// new: end
 static TO_ECHO: Policy<2> = Policy::new(&[MSG.entry()]);
+// new: begin
 static TO_ADD: Policy<5> = Policy::new(&[RECORD.entry(), COUNT.entry(), REPLACE.entry()]);
 static TO_NUMBER: Policy<6> = Policy::new(&[NUMBER.entry()]);
 static TO_LIST: Policy<7> = Policy::new(&[FROM.entry()]);
@@ -83,9 +90,6 @@ const RECORD_NUMBER: Attr<u32> = Attr::<u32>::within(
 
 struct Control;
 
-/// How many messages are logged a second at most: anybody can send one.
-static LOGGED: RateLimit = RateLimit::new(10);
-
 static CONTROL: Static<Control> = Static::new();
 
 #[vtable]
@@ -93,21 +97,33 @@ impl Family for Control {
     const NAME: &'static CStr = abi::FAMILY;
     const VERSION: u8 = abi::VERSION;
     const COMMANDS: &'static [Command<Self>] = &[
+        // new: end
         Command::call(command::ECHO, &TO_ECHO, Control::echo),
+        // new: begin
         Command::call(command::ADD, &TO_ADD, Control::add).net_admin(),
         Command::call(command::REMOVE, &TO_NUMBER, Control::remove).net_admin(),
         Command::call(command::GET, &TO_NUMBER, Control::get),
         Command::dump(command::GET, &TO_LIST, Control::list),
+        // new: end
         Command::call(command::KINDS, &TO_KINDS, Control::kinds),
+        // new: begin
     ];
     const GROUPS: &'static [Group] = &[
         Group::new(abi::RECORDS.1),
+        // new: end
         Group::new(abi::ECHOES.1).net_admin(),
+        // new: begin
     ];
     const STATIC: &'static Static<Self> = &CONTROL;
 }
 
+// new: end
+/// How many messages are logged a second at most: anybody can send one.
+static LOGGED: RateLimit = RateLimit::new(10);
+
+// new: begin
 impl Control {
+    // new: end
     /// The HOWTO's command.
     fn echo(&self, call: &Call<'_, Self>) -> Result {
         let msg = call.attributes().need(MSG)?;
@@ -118,6 +134,7 @@ impl Control {
         call.reply(|message| message.put(MSG, abi::ANSWER))
     }
 
+    // new: begin
     fn add(&self, call: &Call<'_, Self>) -> Result {
         let attributes = call.attributes();
         let record = attributes.need(RECORD)?;
@@ -269,6 +286,7 @@ fn nodes(first: u32, last: u32, text: &CStr) -> Result<KVVec<RBTreeNode<u32, Arc
     Ok(nodes)
 }
 
+// new: end
 // One attribute of each kind.
 
 const U8: Attr<u8> = Attr::<u8>::any(kind::U8);

@@ -2,6 +2,7 @@
 
 //! Greets the kernel by the HOWTO's command, then adds, lists and removes records, and hears of it.
 
+// new: begin
 use anyhow::{Context as _, bail};
 use callgate::crossing;
 use callgate::genl::{Client, Family, Listener, Reply};
@@ -9,17 +10,22 @@ use callgate::netlink::{Attributes, LIMIT};
 
 use super::abi::{self, command, record};
 
+// new: end
 /// What the HOWTO's program says.
 const GREETING: &str = "hello from userspace";
 
+// new: begin
 /// Sends, receives, lists and listens.
 pub fn main() -> anyhow::Result<()> {
     let mut client = Client::new()?;
     let family = client.family(abi::FAMILY.to_str()?)?;
+    // new: end
     howto(&mut client, &family)?;
-    today(&mut client, &family)
+    // new: begin
+    records(&mut client, &family)
 }
 
+// new: end
 /// The HOWTO's exchange.
 fn howto(client: &mut Client, family: &Family) -> anyhow::Result<()> {
     crossing::to_kernel("DOC_EXMPL_C_ECHO", GREETING);
@@ -39,8 +45,9 @@ fn howto(client: &mut Client, family: &Family) -> anyhow::Result<()> {
     Ok(())
 }
 
+// new: begin
 /// Records, and notifications of what becomes of them.
-fn today(client: &mut Client, family: &Family) -> anyhow::Result<()> {
+fn records(client: &mut Client, family: &Family) -> anyhow::Result<()> {
     let mut listener = Listener::new(family, &[abi::RECORDS.1.to_str()?])?;
 
     let record = Attributes::new()
@@ -86,3 +93,4 @@ fn what(heard: &Reply) -> anyhow::Result<String> {
     crossing::from_kernel("notification", &text);
     Ok(text)
 }
+// new: end

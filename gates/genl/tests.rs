@@ -4,6 +4,7 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -20,7 +21,7 @@ use callgate::testing::Refusals;
 use callgate::testing::faults::{at_each_place, at_last_places};
 use callgate::testing::namespace::Network;
 use callgate::testing::tools::{Tool, module_tree};
-use callgate::testing::unload::{self, Away, Use, while_used};
+use callgate::testing::unload::{Away, Use, cycles, while_used};
 use callgate::testing::worker::{Watchdog, as_nobody};
 
 use super::abi::{self, NUMBER_MAX, RECORDS_MAX, command, kind, record};
@@ -38,27 +39,31 @@ const SOON: Duration = Duration::from_millis(50);
 const MODULE: &str = "callgate_genl";
 const MODULE_FILE: &str = "/modules/callgate_genl.ko";
 
-/// How many records a long list has.
-const MANY: u32 = 100_001;
-
 const FAMILY: &str = "CONTROL_EXMPL";
 const RECORDS: &str = "records";
-const ECHOES: &str = "echoes";
 
 // `NLM_F_*`.
 const REQUEST: u16 = 1;
+const DUMP_INTR: u16 = 0x10;
+const DUMP: u16 = 0x300;
+
+// new: end
 const MULTI: u16 = 2;
 const ACK: u16 = 4;
 const ECHO: u16 = 8;
-const DUMP_INTR: u16 = 0x10;
 const ROOT: u16 = 0x100;
 const MATCH: u16 = 0x200;
-const DUMP: u16 = 0x300;
 const CREATE: u16 = 0x400;
+
+/// How many records a long list has.
+const MANY: u32 = 100_001;
+
+const ECHOES: &str = "echoes";
 
 const NESTED: u16 = 0x8000;
 const NET_BYTEORDER: u16 = 0x4000;
 
+// new: begin
 /// A client, and the family that it found.
 struct Control {
     client: Client,
@@ -99,6 +104,7 @@ impl Control {
         self.client.dump(&self.family, command, attributes).map(drop).map_err(|error| errno(&error))
     }
 
+    // new: end
     /// What these bytes behind the netlink header are answered.
     fn raw(&mut self, kind: u16, flags: u16, payload: &[u8]) -> Result<(), Errno> {
         let socket = self.client.socket();
@@ -112,6 +118,7 @@ impl Control {
         let payload = [&[command::ECHO, 1, 0, 0], bytes].concat();
         self.raw(self.family.id, REQUEST | ACK, &payload)
     }
+    // new: begin
 
     fn add(&mut self, first: u32, count: u32, text: &str) {
         self.call(command::ADD, &some(first, count, text)).unwrap();
@@ -135,10 +142,12 @@ fn errno(error: &genl::Error) -> Errno {
     error.errno().unwrap_or_else(|| panic!("{error}"))
 }
 
+// new: end
 fn msg(text: &str) -> Attributes {
     Attributes::new().string(abi::MSG, text)
 }
 
+// new: begin
 fn number_of(number: u32) -> Attributes {
     Attributes::new().number(abi::NUMBER, number)
 }
@@ -161,6 +170,13 @@ fn record_of(attributes: &Attributes) -> (u32, String) {
     (record.get_number(record::NUMBER).unwrap(), text.to_owned())
 }
 
+#[test]
+fn the_program_runs() {
+    drop(Away::new(MODULE, MODULE_FILE));
+    super::program::main().unwrap();
+}
+
+// new: end
 // ---- The HOWTO's exchange -----------------------------------------------------------------------
 
 #[test]
@@ -207,12 +223,6 @@ fn the_reply_has_the_number_of_the_request_and_goes_to_its_sender() {
             assert_eq!((message.kind, message.sequence, message.port), (kind, sequence, port));
         }
     }
-}
-
-#[test]
-fn the_program_does_what_the_howtos_does() {
-    drop(Away::new(MODULE, MODULE_FILE));
-    super::program::main().unwrap();
 }
 
 #[test]
@@ -279,10 +289,12 @@ fn what_the_kernel_does_not_mind_is_accepted() {
 
 // ---- What is refused, and what is said of it ------------------------------------------------------
 
+// new: begin
 #[test]
 fn bad_attributes_are_refused() {
     let mut control = Control::fresh();
     let mut table = Refusals::new();
+    // new: end
     for (what, attributes) in wrong_messages() {
         table.case(what, Errno::INVAL, control.refused(command::ECHO, &attributes));
     }
@@ -301,33 +313,38 @@ fn bad_attributes_are_refused() {
     ] {
         table.case(what, Errno::INVAL, control.raw_echo(bytes));
     }
+    // new: begin
 
     let text = "x".repeat(usize::from(abi::TEXT_MAX) + 1);
     let new = Attributes::new;
+    // new: end
     let torn = new().bytes(abi::RECORD | NESTED, one(1, "a").as_bytes().split_at(9).0);
+    // new: begin
     for (what, errno, attributes) in [
         ("no record", Errno::INVAL, new().number(abi::COUNT, 1_u32)),
-        ("no nest", Errno::INVAL, new().bytes(abi::RECORD, one(1, "a").as_bytes())),
         ("an empty record", Errno::INVAL, in_record(&new())),
         ("no text", Errno::INVAL, in_record(&new().number(record::NUMBER, 1_u32))),
-        ("no number", Errno::INVAL, in_record(&new().string(record::TEXT, "a"))),
         ("number 0", Errno::RANGE, in_record(&one(0, "a"))),
         ("a number too large", Errno::RANGE, in_record(&one(NUMBER_MAX + 1, "a"))),
-        ("the largest u32", Errno::RANGE, in_record(&one(u32::MAX, "a"))),
-        ("a number of 1 byte", Errno::INVAL, in_record(&one(1, "a").number(1, 1_u8))),
         ("a number of 8 bytes", Errno::INVAL, in_record(&one(1, "a").number(1, 1_u64))),
-        ("a number of no bytes", Errno::INVAL, in_record(&one(1, "a").flag(1))),
-        ("a number as a nest", Errno::INVAL, in_record(&one(1, "a").bytes(1 | NESTED, b"abcd"))),
         ("a text too long", Errno::INVAL, in_record(&one(1, &text))),
         ("a text without a NUL", Errno::INVAL, in_record(&one(1, "a").bytes(2, b"abc"))),
         ("what no record has", Errno::INVAL, in_record(&one(1, "a").flag(3))),
+        ("a count too large", Errno::RANGE, some(1, RECORDS_MAX + 1, "a")),
+        ("a last number too large", Errno::RANGE, some(NUMBER_MAX, 2, "a")),
+        // new: end
+        ("no nest", Errno::INVAL, new().bytes(abi::RECORD, one(1, "a").as_bytes())),
+        ("no number", Errno::INVAL, in_record(&new().string(record::TEXT, "a"))),
+        ("the largest u32", Errno::RANGE, in_record(&one(u32::MAX, "a"))),
+        ("a number of 1 byte", Errno::INVAL, in_record(&one(1, "a").number(1, 1_u8))),
+        ("a number of no bytes", Errno::INVAL, in_record(&one(1, "a").flag(1))),
+        ("a number as a nest", Errno::INVAL, in_record(&one(1, "a").bytes(1 | NESTED, b"abcd"))),
         ("a torn nest", Errno::INVAL, torn),
         ("a nest of 3 bytes", Errno::RANGE, new().bytes(abi::RECORD | NESTED, b"\x03\0\x01")),
         ("count 0", Errno::RANGE, some(1, 0, "a")),
-        ("a count too large", Errno::RANGE, some(1, RECORDS_MAX + 1, "a")),
         ("a count of 2 bytes", Errno::INVAL, in_record(&one(1, "a")).number(abi::COUNT, 1_u16)),
         ("a flag with a value", Errno::RANGE, some(1, 1, "a").bytes(abi::REPLACE, b"1")),
-        ("a last number too large", Errno::RANGE, some(NUMBER_MAX, 2, "a")),
+        // new: begin
     ] {
         table.case(what, errno, control.refused(command::ADD, &attributes));
     }
@@ -347,6 +364,7 @@ fn bad_attributes_are_refused() {
     table.finish();
 }
 
+// new: end
 #[test]
 fn values_out_of_range_are_refused() {
     let mut control = Control::new();
@@ -465,6 +483,7 @@ fn several_requests_may_be_in_one_datagram() {
     assert_eq!(kinds, [family, 2, 2, family, 2]);
 }
 
+// new: begin
 #[test]
 fn a_refusal_names_the_attribute_and_says_why() {
     let mut control = Control::fresh();
@@ -485,8 +504,10 @@ fn a_refusal_names_the_attribute_and_says_why() {
     assert_eq!(refusal.attribute, [abi::COUNT]);
 
     // What is missing, and from where.
+    // new: end
     let refusal = control.refusal(command::ECHO, &Attributes::new());
     assert_eq!((refusal.missing, refusal.missing_from), (Some(abi::MSG), vec![]));
+    // new: begin
     let refusal = control.refusal(command::ADD, &in_record(&Attributes::new().number(number, 1_u32)));
     assert_eq!((refusal.missing, refusal.missing_from), (Some(text), vec![record]));
 
@@ -494,11 +515,14 @@ fn a_refusal_names_the_attribute_and_says_why() {
     let refusal = control.refusal(command::ADD, &in_record(&one(0, "a")));
     assert_eq!(refusal.message.as_deref(), Some("integer out of range"));
     assert_eq!(refusal.attribute, [record, number]);
+    // new: end
     let refusal = control.refusal(command::ECHO, &msg("hello").flag(9));
     assert_eq!(refusal.message.as_deref(), Some("Unknown attribute type"));
     assert_eq!(refusal.attribute, [9]);
+    // new: begin
 }
 
+// new: end
 #[test]
 fn a_refusal_of_a_dump_says_as_much() {
     let mut control = Control::new();
@@ -510,6 +534,7 @@ fn a_refusal_of_a_dump_says_as_much() {
     assert!(refusal.message.is_some());
 }
 
+// new: begin
 #[test]
 fn only_administrators_change_records() {
     let mut control = Control::fresh();
@@ -523,19 +548,24 @@ fn only_administrators_change_records() {
         // Also if nothing is right about it.
         table.case("a bad remove", Errno::PERM, control.refused(command::REMOVE, &add));
         assert_eq!(control.list().len(), 1);
+        // new: end
         control.call(command::ECHO, &msg("hello")).unwrap();
         // Nor may others be written to, or heard.
         let mut join = |group| control.client.socket().join(group).map_err(|e| e.errno().unwrap());
         table.case("join", Errno::PERM, join(control.family.group(ECHOES).unwrap()));
+        // new: begin
         Listener::new(&control.family, &[RECORDS]).unwrap();
     });
+    // new: end
     let mut join = |group| control.client.socket().join(group).map_err(|e| e.errno().unwrap());
     for group in [0, 100_000, u32::MAX] {
         table.case(&format!("join group {group}"), Errno::INVAL, join(group));
     }
+    // new: begin
     table.finish();
 }
 
+// new: end
 // ---- Attributes of each kind --------------------------------------------------------------------
 
 #[test]
@@ -626,6 +656,7 @@ fn the_controller_knows_commands_and_groups() {
 
 // ---- Records and dumps --------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn records_are_added_found_replaced_and_removed() {
     let mut control = Control::fresh();
@@ -653,6 +684,7 @@ fn records_are_added_found_replaced_and_removed() {
     assert_eq!(dump.records.len(), 2);
 }
 
+// new: end
 #[test]
 fn a_dump_has_more_than_100_000_records() {
     let mut control = Control::fresh();
@@ -670,6 +702,7 @@ fn a_dump_has_more_than_100_000_records() {
     control.call(command::ADD, &some(1, MANY, "new").flag(abi::REPLACE)).unwrap();
 }
 
+// new: begin
 /// Sends a request for a dump, and receives what comes with the first buffer.
 fn begin_dump(control: &mut Control) -> (u32, Vec<Message>) {
     let payload = genl::payload(command::GET, 1, &Attributes::new());
@@ -716,6 +749,7 @@ fn a_dump_goes_on_while_records_change_and_says_so() {
     assert!(end_dump(&mut reader, first).1);
 }
 
+// new: end
 #[test]
 fn dumps_and_changes_may_come_all_at_once() {
     let _watchdog = Watchdog::new(TOO_LONG);
@@ -777,6 +811,7 @@ fn a_socket_has_one_dump_at_a_time() {
 
 // ---- Notifications ------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn all_listeners_hear_of_each_change_in_order() {
     let mut control = Control::fresh();
@@ -807,6 +842,7 @@ fn all_listeners_hear_of_each_change_in_order() {
     assert!(listeners[1].next(LIMIT).unwrap().is_some());
 }
 
+// new: end
 #[test]
 fn administrators_hear_what_others_say() {
     let mut control = Control::fresh();
@@ -848,6 +884,7 @@ fn a_slow_listener_is_told_what_it_missed_and_recovers() {
 
 // ---- Network namespaces -------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn each_network_namespace_has_its_own_records_and_listeners() {
     let mut here = Control::fresh();
@@ -871,6 +908,7 @@ fn each_network_namespace_has_its_own_records_and_listeners() {
     assert!(third.enter(|| Control::new().list()).is_empty());
 }
 
+// new: end
 #[test]
 fn namespaces_come_and_go_with_records_and_listeners_in_them() {
     let _watchdog = Watchdog::new(TOO_LONG);
@@ -1064,7 +1102,7 @@ fn a_dump_keeps_the_module() {
 #[test]
 fn it_unloads_while_listeners_are_joined() {
     let _watchdog = Watchdog::new(TOO_LONG);
-    for cycle in 0..unload::cycles() {
+    for cycle in 0..cycles() {
         let mut control = Control::fresh();
         let groups = [RECORDS, ECHOES];
         let listeners = (0..4).map(|_| Listener::new(&control.family, &groups).unwrap());
@@ -1083,6 +1121,7 @@ fn it_unloads_while_listeners_are_joined() {
     }
 }
 
+// new: begin
 /// Does something with the family, if it is there.
 fn try_it(what: impl Fn(&mut Client, &Family) -> Result<(), genl::Error>) -> Use {
     let mut client = Client::new().unwrap();
@@ -1097,10 +1136,12 @@ fn try_it(what: impl Fn(&mut Client, &Family) -> Result<(), genl::Error>) -> Use
     }
 }
 
+// new: end
 fn call() -> Use {
     try_it(|client, family| client.call(family, command::KINDS, &Attributes::new()).map(drop))
 }
 
+// new: begin
 fn change() -> Use {
     try_it(|client, family| {
         let add = some(1, 100, "new").flag(abi::REPLACE);
@@ -1112,6 +1153,7 @@ fn list() -> Use {
     try_it(|client, family| client.dump(family, command::GET, &Attributes::new()).map(drop))
 }
 
+// new: end
 fn policies() -> Use {
     try_it(|client, family| client.policies(family).map(drop))
 }
@@ -1129,12 +1171,14 @@ fn it_unloads_while_commands_are_called() {
     while_used(MODULE, MODULE_FILE, LIMIT, &[&call, &change]);
 }
 
+// new: begin
 #[test]
 fn it_unloads_while_lists_are_read() {
     let _watchdog = Watchdog::new(TOO_LONG);
     while_used(MODULE, MODULE_FILE, LIMIT, &[&change, &list]);
 }
 
+// new: end
 #[test]
 fn it_unloads_while_everything_is_done() {
     let _watchdog = Watchdog::new(TOO_LONG);

@@ -23,7 +23,7 @@ use callgate::ring::{Consumer, Producer, Words as _};
 use callgate::testing::Refusals;
 use callgate::testing::faults::{at_each_place, at_last_places};
 use callgate::testing::inspect::{self, Call};
-use callgate::testing::memory::{self, Guarded, Hole};
+use callgate::testing::memory::{Guarded, Hole, try_map, try_map_as};
 use callgate::testing::process::Forked;
 use callgate::testing::signal::{self, Caught, Then};
 use callgate::testing::tools::Tool;
@@ -1028,7 +1028,7 @@ fn bad_mappings_are_refused() {
     for path in [EXAMPLE, SHARED, STATUS, CHANNEL] {
         let file = open(path);
         let mut refuse = |what: &str, errno, len, protection, flags, offset| {
-            let result = memory::try_map_as(&file, len, protection, flags, offset);
+            let result = try_map_as(&file, len, protection, flags, offset);
             table.case(&format!("{path}: {what}"), errno, result);
         };
         refuse("nothing", Errno::INVAL, 0, READ, MAP_SHARED, 0);
@@ -1050,12 +1050,12 @@ fn bad_mappings_are_refused() {
         table.case(&format!("{path}: to be dumped"), Errno::INVAL, dump);
 
         let writing = opened(path, false, true);
-        let result = memory::try_map_as(&writing, PAGE_SIZE, READ, MAP_SHARED, 0);
+        let result = try_map_as(&writing, PAGE_SIZE, READ, MAP_SHARED, 0);
         table.case(&format!("{path}: open for writing only"), Errno::ACCESS, result);
-        let result = memory::try_map_as(&writing, PAGE_SIZE, WRITE, MAP_PRIVATE, 0);
+        let result = try_map_as(&writing, PAGE_SIZE, WRITE, MAP_PRIVATE, 0);
         table.case(&format!("{path}: write-only, private"), Errno::ACCESS, result);
         let reading = opened(path, true, false);
-        let result = memory::try_map_as(&reading, PAGE_SIZE, READ | WRITE, MAP_SHARED, 0);
+        let result = try_map_as(&reading, PAGE_SIZE, READ | WRITE, MAP_SHARED, 0);
         table.case(&format!("{path}: open for reading only"), Errno::ACCESS, result);
         let mut page = options().view(&reading, PAGE_SIZE).unwrap();
         let how = MprotectFlags::READ | MprotectFlags::WRITE;
@@ -1065,7 +1065,7 @@ fn bad_mappings_are_refused() {
         let file = open(path);
         let mut refuse = |what: &str, pages: usize, offset: usize| {
             let offset = i64::try_from(offset * PAGE_SIZE).unwrap();
-            let result = memory::try_map_as(&file, pages * PAGE_SIZE, READ, MAP_SHARED, offset);
+            let result = try_map_as(&file, pages * PAGE_SIZE, READ, MAP_SHARED, offset);
             table.case(&format!("{path}: {what}"), Errno::NXIO, result);
         };
         refuse("a page too many", pages + 1, 0);
@@ -1136,7 +1136,7 @@ fn bad_calls_are_refused() {
     table.case("read, open for writing", Errno::BADF, writing.read(&mut [0; 8]));
     let path = OFlags::PATH;
     let path = Device::options().with(path).open(format!("/dev/{}", super::abi::CHANNEL)).unwrap();
-    table.case("map a mere path", Errno::BADF, memory::try_map(&path));
+    table.case("map a mere path", Errno::BADF, try_map(&path));
     for path in [SHARED, EXAMPLE] {
         table.case(&format!("{path} by a stranger"), Errno::ACCESS, open_unprivileged(path));
     }
