@@ -4,22 +4,8 @@
 //!
 //! All paths are below the place where debugfs is mounted, as a rule `/sys/kernel/debug`.
 
-/// The HOWTO's file: whoever writes the number of a process to it has that process signalled.
-pub const FILE: &str = "signalconfpid";
-
-/// Its permissions.
-pub const MODE: u16 = 0o200;
-
-/// The most bytes that may be written to it. More fail with `EINVAL`.
-pub const LIMIT: usize = 10;
-
-/// The signal that the process gets: a real-time signal.
-pub const SIGNAL: i32 = 44;
-
-/// The value that comes with it.
-pub const VALUE: i32 = 1234;
-
-/// The directory of what the HOWTO does not have.
+// new: begin
+/// The directory, in that of debugfs.
 pub const GATE: &str = "callgate_signal";
 
 /// The file in [`GATE`] that takes [`REGISTER`] and [`SEND`], by one write(2) each. Each open file has a
@@ -40,3 +26,19 @@ pub const SEND: &str = "send";
 
 /// The largest `COUNT`.
 pub const MAX_COUNT: i32 = 10_000;
+
+/// A real-time signal, which comes as often as it is sent.
+pub const SIGNAL: i32 = 44;
+// new: end
+
+/// The HOWTO's file: whoever writes the number of a process to it has that process sent [`SIGNAL`].
+pub const FILE: &str = "signalconfpid";
+
+/// Its permissions.
+pub const MODE: u16 = 0o200;
+
+/// The most bytes that may be written to it. More fail with `EINVAL`.
+pub const LIMIT: usize = 10;
+
+/// The value that comes with it.
+pub const VALUE: i32 = 1234;

@@ -5,6 +5,7 @@
 //! The HOWTO's file does both at once. The other file remembers whom to signal, and does so later and as
 //! often as it is told.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -27,6 +28,7 @@ use kernel::{
     sync::{Arc, ArcBorrow, Mutex},
 };
 
+// new: end
 module! {
     type: SignalModule,
     name: "callgate_signal",
@@ -35,8 +37,11 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 struct SignalModule {
+    // new: end
     _signalconfpid: File<Signalconfpid>,
+    // new: begin
     _receiver: File<ReceiverFile>,
 }
 
@@ -46,7 +51,9 @@ impl kernel::Module for SignalModule {
         let gate = root.subdir(abi::GATE);
         let nothing = Arc::new((), GFP_KERNEL)?;
         Ok(Self {
+            // new: end
             _signalconfpid: File::new(&root, abi::FILE, abi::MODE, nothing.clone()),
+            // new: begin
             _receiver: File::new(&gate, abi::RECEIVER, abi::RECEIVER_MODE, nothing),
         })
     }
@@ -67,6 +74,7 @@ fn line<'a>(iov: &mut IovIterSource<'_>, bytes: &'a mut [u8]) -> Result<&'a str>
     str::from_utf8(bytes.strip_suffix(b"\n").unwrap_or(bytes)).map_err(|_| EINVAL)
 }
 
+// new: end
 // The HOWTO's file.
 
 const SIGNAL: Signal = Signal::new(abi::SIGNAL).unwrap();
@@ -98,6 +106,7 @@ impl FileOperations for Signalconfpid {
     }
 }
 
+// new: begin
 // A receiver that is found first and signalled later.
 
 #[pin_data]
@@ -196,3 +205,4 @@ impl FileOperations for ReceiverFile {
         file::growing_llseek(file, offset, whence, 0, i64::MAX)
     }
 }
+// new: end

@@ -2,6 +2,7 @@
 
 //! Signals from user space: the HOWTO's exchange, then what becomes of many signals at once.
 
+// new: begin
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,16 +13,21 @@ use rustix::thread::gettid;
 
 use super::abi;
 
+// new: end
 /// How long a signal may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs both halves.
+// new: begin
+/// Has itself signalled.
 pub fn main() -> anyhow::Result<()> {
     let debugfs = Debugfs::find()?;
+    // new: end
     howto(&debugfs)?;
+    // new: begin
     many(&debugfs)
 }
 
+// new: end
 /// The program says its number, and the kernel signals it: three times, to receive it in three ways.
 fn howto(debugfs: &Debugfs) -> anyhow::Result<()> {
     let signal = Signal::new(abi::SIGNAL).context("there are 64 signals")?;
@@ -40,6 +46,7 @@ fn howto(debugfs: &Debugfs) -> anyhow::Result<()> {
     print(fd.wait(LIMIT)?)
 }
 
+// new: begin
 /// Of a normal signal one is pending at most; real-time signals are queued.
 fn many(debugfs: &Debugfs) -> anyhow::Result<()> {
     let receiver = Receiver::new(debugfs)?;
@@ -51,11 +58,13 @@ fn many(debugfs: &Debugfs) -> anyhow::Result<()> {
         while blocked.wait(Duration::ZERO)?.is_some() {
             came += 1;
         }
+        crossing::from_kernel(&format!("signal {number}"), format!("{came} times"));
         println!("{kind} signal: 100 sent, {came} received");
     }
     Ok(())
 }
 
+// new: end
 /// Writes the number of this thread, as the HOWTO's program does that of its process.
 fn ask(file: &File) -> anyhow::Result<()> {
     let number = gettid().to_string();
@@ -71,6 +80,7 @@ fn print(received: Option<Received>) -> anyhow::Result<()> {
     Ok(())
 }
 
+// new: begin
 /// The file that remembers whom to signal, while it is open.
 struct Receiver(callgate::attribute::Open);
 
@@ -86,3 +96,4 @@ impl Receiver {
         Ok(self.0.write(command.as_bytes())?)
     }
 }
+// new: end

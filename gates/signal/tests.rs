@@ -4,10 +4,11 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::fs;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Barrier, mpsc};
@@ -24,7 +25,7 @@ use callgate::testing::memory::{Guarded, Hole};
 use callgate::testing::numbers::NO_NUMBERS;
 use callgate::testing::process::Idle;
 use callgate::testing::tools::{self, Tool};
-use callgate::testing::unload::{self, Use, while_used};
+use callgate::testing::unload::{Use, cycles, while_used};
 use callgate::testing::worker::Worker;
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::process::{Pid, getpid};
@@ -46,15 +47,16 @@ const ROOT: &str = "/sys/kernel/debug";
 /// A normal signal that nobody else uses.
 const NORMAL: i32 = rustix::process::Signal::USR1.as_raw();
 
-
 fn sig(number: i32) -> Signal {
     Signal::new(number).unwrap()
 }
 
+// new: end
 fn howtos_file() -> String {
     format!("{ROOT}/{FILE}")
 }
 
+// new: begin
 fn receiver_file() -> String {
     format!("{ROOT}/{GATE}/{RECEIVER}")
 }
@@ -63,11 +65,13 @@ fn open(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
 }
 
+// new: end
 /// What one write(2) to the HOWTO's file is answered.
 fn howto(bytes: impl AsRef<[u8]>) -> Result<usize, Errno> {
     rustix::io::write(open(&howtos_file(), OFlags::WRONLY)?, bytes.as_ref())
 }
 
+// new: begin
 /// The file that remembers a receiver, open.
 struct Sender(OwnedFd);
 
@@ -186,6 +190,12 @@ fn unload() {
     module::unload(MODULE).unwrap();
 }
 
+#[test]
+fn the_program_runs() {
+    super::program::main().unwrap();
+}
+
+// new: end
 // ---- The HOWTO's exchange -----------------------------------------------------------------------
 
 #[test]
@@ -274,6 +284,7 @@ fn all_that_the_receiver_sees_is_meant_for_it() {
 
 // ---- Many signals -------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn normal_signals_coalesce() {
     let blocked = Blocked::new(&[sig(NORMAL)]).unwrap();
@@ -295,6 +306,7 @@ fn real_time_signals_are_queued_in_order() {
     assert_eq!(values(&blocked), (5..105).collect::<Vec<_>>());
 }
 
+// new: end
 #[test]
 fn the_lowest_number_comes_first() {
     let numbers = [64, SIGNAL, 40, NORMAL];
@@ -306,6 +318,7 @@ fn the_lowest_number_comes_first() {
     assert_eq!(values(&blocked), [NORMAL, 40, 41, SIGNAL, SIGNAL + 1, 64, 65]);
 }
 
+// new: begin
 #[test]
 fn a_handler_is_called_for_each() {
     let handled = Handled::new(sig(SIGNAL)).unwrap();
@@ -316,6 +329,7 @@ fn a_handler_is_called_for_each() {
     assert_eq!(handled.lost(), 0);
 }
 
+// new: end
 #[test]
 fn values_are_all_that_an_int_can_be() {
     let blocked = Blocked::new(&[sig(SIGNAL)]).unwrap();
@@ -325,6 +339,7 @@ fn values_are_all_that_an_int_can_be() {
     assert_eq!(values(&blocked), [i32::MAX, i32::MIN, -1, 0]);
 }
 
+// new: begin
 /// How many signals are pending for this user.
 fn pending() -> usize {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap();
@@ -341,7 +356,9 @@ fn the_queue_has_a_limit() {
     signal::set_limit(MOST as u64).unwrap();
     assert_eq!(sender.send(SIGNAL, 0, room + 10), Err(Errno::AGAIN));
     assert_eq!(sender.sent(), room);
+    // new: end
     assert_eq!(howto(gettid().to_string()), Err(Errno::AGAIN));
+    // new: begin
     // A normal signal comes all the same, but without its value.
     sender.send(NORMAL, 7, 1).unwrap();
     let normal = Received { code: Code::User, value: 0, ..from_kernel(NORMAL, 0) };
@@ -376,6 +393,7 @@ fn several_senders_lose_nothing() {
     assert_eq!(all, []);
 }
 
+// new: end
 // ---- The right receiver -------------------------------------------------------------------------
 
 #[test]
@@ -419,6 +437,7 @@ fn who_ignores_a_signal_is_left_alone() {
     assert!(program.is_there());
 }
 
+// new: begin
 #[test]
 fn who_has_ended_gets_none() {
     let mut program = Program::idle();
@@ -426,13 +445,18 @@ fn who_has_ended_gets_none() {
     program.kill();
     assert_eq!(sender.send(SIGNAL, 0, 3), Err(Errno::SRCH), "it is not reaped yet");
     assert_eq!(sender.sent(), 0);
+    // new: end
     assert_eq!(howto(number.to_string()), Err(Errno::NODEV), "it is not reaped yet");
+    // new: begin
     assert_eq!(program.died_of(), Some(9));
     assert_eq!(sender.send(SIGNAL, 0, 3), Err(Errno::SRCH));
+    // new: end
     assert_eq!(howto(number.to_string()), Err(Errno::NODEV));
+    // new: begin
     assert_eq!(Sender::new().register(number), Err(Errno::NODEV));
 }
 
+// new: end
 #[test]
 fn a_thread_that_has_ended_gets_none() {
     let worker = Worker::spawn(|| Sender::to(gettid()));
@@ -468,6 +492,7 @@ fn whoever_has_the_number_next_gets_none() {
     assert_eq!(status.terminating_signal(), Some(SIGNAL));
 }
 
+// new: begin
 #[test]
 fn another_program_in_the_same_process_gets_none() {
     let mut program = Program::new("exec sleep 1000", 0);
@@ -481,6 +506,7 @@ fn another_program_in_the_same_process_gets_none() {
     assert_eq!(program.died_of(), Some(SIGNAL));
 }
 
+// new: end
 #[test]
 fn a_set_user_id_program_gets_none() {
     const SLEEP: &str = "/tmp/callgate_sleep";
@@ -513,6 +539,7 @@ fn who_forks_stays_the_receiver_alone() {
     rustix::process::kill_process(child, rustix::process::Signal::KILL).unwrap();
 }
 
+// new: begin
 #[test]
 fn each_open_file_has_a_receiver_of_its_own() {
     // It would inherit what is blocked.
@@ -531,6 +558,7 @@ fn each_open_file_has_a_receiver_of_its_own() {
     assert_eq!(values(&blocked), []);
 }
 
+// new: end
 #[test]
 fn a_number_is_that_of_the_namespace_it_is_said_in() {
     // The shell is 1 there, and nobody is what we are here.
@@ -608,6 +636,7 @@ fn what_is_no_process_is_refused() {
     assert_eq!(values(&blocked), []);
 }
 
+// new: begin
 #[test]
 fn commands_that_make_no_sense_are_refused() {
     let blocked = Blocked::new(&[sig(SIGNAL)]).unwrap();
@@ -617,17 +646,26 @@ fn commands_that_make_no_sense_are_refused() {
     sender.register(gettid()).unwrap();
     for (command, errno) in [
         ("\n", Errno::INVAL),
+        ("register", Errno::INVAL),
+        ("register x", Errno::INVAL),
+        ("register 1 1", Errno::INVAL),
+        ("register 2147483648", Errno::RANGE),
+        ("send 44 1", Errno::INVAL),
+        ("send 44 1 1 1", Errno::INVAL),
+        ("send 0 1 1", Errno::INVAL),
+        ("send 65 1 1", Errno::INVAL),
+        ("send 44 2147483648 1", Errno::RANGE),
+        ("send 44 1 0", Errno::INVAL),
+        ("kill 44", Errno::INVAL),
+        // new: end
         (" ", Errno::INVAL),
         ("\0", Errno::INVAL),
         ("44", Errno::INVAL),
-        ("register", Errno::INVAL),
         ("register\n", Errno::INVAL),
         ("register ", Errno::INVAL),
-        ("register x", Errno::INVAL),
         ("register 0x1", Errno::INVAL),
         ("register  1", Errno::INVAL),
         ("register 1 ", Errno::INVAL),
-        ("register 1 1", Errno::INVAL),
         ("register 1\n\n", Errno::INVAL),
         ("register 1\0", Errno::INVAL),
         (" register 1", Errno::INVAL),
@@ -635,46 +673,44 @@ fn commands_that_make_no_sense_are_refused() {
         ("registered 1", Errno::INVAL),
         ("register\t1", Errno::INVAL),
         ("register -", Errno::INVAL),
-        ("register 2147483648", Errno::RANGE),
         ("register -2147483649", Errno::RANGE),
         ("send", Errno::INVAL),
         ("send 44", Errno::INVAL),
-        ("send 44 1", Errno::INVAL),
         ("send 44 1 ", Errno::INVAL),
-        ("send 44 1 1 1", Errno::INVAL),
         ("send 44  1 1", Errno::INVAL),
         ("send 44 1 one", Errno::INVAL),
         ("send 44 1.0 1", Errno::INVAL),
         ("send 0x2c 1 1", Errno::INVAL),
-        ("send 0 1 1", Errno::INVAL),
         ("send -1 1 1", Errno::INVAL),
         ("send -44 1 1", Errno::INVAL),
-        ("send 65 1 1", Errno::INVAL),
         ("send 128 1 1", Errno::INVAL),
         ("send 300 1 1", Errno::INVAL),
         ("send 2147483648 1 1", Errno::RANGE),
-        ("send 44 2147483648 1", Errno::RANGE),
         ("send 44 -2147483649 1", Errno::RANGE),
         ("send 44 1 2147483648", Errno::RANGE),
-        ("send 44 1 0", Errno::INVAL),
         ("send 44 1 -1", Errno::INVAL),
-        ("kill 44", Errno::INVAL),
+        // new: begin
     ] {
         refusals.case(&format!("{command:?}"), errno, sender.tell(command));
     }
     let many = format!("send 44 1 {}", MAX_COUNT + 1);
     refusals.case("too many", Errno::INVAL, sender.tell(many));
+    // new: end
     let long = format!("send 44 1 {:055}", 1);
     refusals.case("65 bytes", Errno::INVAL, sender.tell(&long));
+    // new: begin
     refusals.case("no text", Errno::INVAL, sender.tell(b"send 44 1 \xff"));
     refusals.finish();
     assert_eq!(values(&blocked), []);
+    // new: end
     // None of them took the receiver away; and so long may it be.
     assert_eq!(sender.tell(long.replacen('0', "", 1)), Ok(64));
     assert_eq!(sender.tell(""), Ok(0));
     assert_eq!(values(&blocked), [1]);
+    // new: begin
 }
 
+// new: end
 #[test]
 fn memory_that_ends_or_is_not_there_is_refused() {
     let blocked = Blocked::new(&[sig(SIGNAL)]).unwrap();
@@ -716,17 +752,32 @@ fn the_files_can_do_nothing_else() {
         refusals.case("unlink", Errno::PERM, rustix::fs::unlink(&path));
         let other = format!("{path}2");
         refusals.case("rename", Errno::PERM, rustix::fs::rename(&path, &other));
-        for flags in ["r", "w", "rw"] {
-            let line = format!("exec 3{}{path}", if flags == "r" { "<" } else { ">" });
-            let nobody = Tool::shell(&line).user(65534, 65534).run();
-            refusals.case(&format!("nobody {flags}"), Errno::ACCESS, nobody.answer());
-        }
     }
     refusals.finish();
     let fd = Sender::to(gettid());
     assert_eq!(rustix::io::pwrite(&fd.0, b"register 0", 99), Err(Errno::NODEV), "the offset is no matter");
 }
 
+// new: begin
+#[test]
+fn strangers_are_kept_out() {
+    let mut refusals = Refusals::new();
+    for path in [
+        // new: end
+        howtos_file(),
+        // new: begin
+        receiver_file(),
+    ] {
+        for flags in ["r", "w", "rw"] {
+            let line = format!("exec 3{}{path}", if flags == "r" { "<" } else { ">" });
+            let nobody = Tool::shell(&line).user(65534, 65534).run();
+            refusals.case(&format!("{path} {flags}"), Errno::ACCESS, nobody.answer());
+        }
+    }
+    refusals.finish();
+}
+
+// new: end
 #[test]
 fn debugfs_mounted_read_only_is_not_written() {
     let mount = |options: &str| Tool::new("mount").args(["-o", options, ROOT]).run().success();
@@ -810,10 +861,11 @@ fn an_open_file_keeps_the_module() {
     load();
 }
 
+// new: begin
 #[test]
 fn signals_outlive_the_module() {
     let blocked = Blocked::new(&[sig(SIGNAL)]).unwrap();
-    for cycle in 0..unload::cycles() {
+    for cycle in 0..cycles() {
         Sender::to(gettid()).send(SIGNAL, 0, 20).unwrap();
         unload();
         if cycle % 2 == 0 {
@@ -826,9 +878,10 @@ fn signals_outlive_the_module() {
     }
 }
 
+// new: end
 #[test]
 fn who_waits_may_wait_while_the_module_goes_and_comes() {
-    for _ in 0..unload::cycles() {
+    for _ in 0..cycles() {
         let (tell, told) = mpsc::channel();
         let waiter = Worker::spawn(move || {
             let blocked = Blocked::new(&[sig(SIGNAL)]).unwrap();
