@@ -2,14 +2,20 @@
 
 //! What the module and the program of the netlink gate agree on.
 
+// new: begin
 use core::ffi::CStr;
 
-/// The protocol's number, unless the module's parameter says otherwise: the last of those there are, which
-/// examples have always taken.
+/// The protocol's number, the last of those there are.
+// new: end
+///
+/// Examples have always taken it. The module's parameter may say otherwise.
+// new: begin
 pub const PROTOCOL: u32 = 31;
 
+// new: end
 /// How many protocols there are: their numbers are less than this.
 pub const PROTOCOLS: u32 = 32;
+// new: begin
 
 /// What requests there are. Numbers below 16 are netlink's own.
 pub mod kind {
@@ -35,3 +41,4 @@ pub const GROUP: u32 = 1;
 
 /// What the module answers.
 pub const ANSWER: &CStr = c"hello world from kernel space";
+// new: end

@@ -2,6 +2,7 @@
 
 //! The kernel side of the netlink gate: a protocol of its own, with a count for each network namespace.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -21,6 +22,7 @@ use kernel::{
     },
 };
 
+// new: end
 module! {
     type: NetlinkModule,
     name: "callgate_netlink",
@@ -35,9 +37,10 @@ module! {
     },
 }
 
+// new: begin
 // Dropped in this order.
 struct NetlinkModule {
-    _protocol: Registration<Example>,
+    _protocol: Registration<Greeter>,
     _counts: net_namespace::Registration<Count>,
 }
 
@@ -46,7 +49,7 @@ impl kernel::Module for NetlinkModule {
         let counts = net_namespace::Registration::new()?;
         let number = module_parameters::protocol.value();
         Ok(Self {
-            _protocol: Registration::new(number, Arc::new(Example, GFP_KERNEL)?)?,
+            _protocol: Registration::new(number, Arc::new(Greeter, GFP_KERNEL)?)?,
             _counts: counts,
         })
     }
@@ -58,18 +61,18 @@ const COUNT: Attr<u32> = Attr::<u32>::any(abi::COUNT);
 static TEXT: Policy<2> = Policy::new(&[MSG.entry()]);
 static NOTHING: Policy<1> = Policy::new(&[]);
 
-struct Example;
+struct Greeter;
 
 /// How many messages are logged a second at most: anybody can send one.
 static LOGGED: RateLimit = RateLimit::new(10);
 
-static EXAMPLE: Static<Example> = Static::new();
+static GREETER: Static<Greeter> = Static::new();
 
 #[vtable]
-impl Protocol for Example {
+impl Protocol for Greeter {
     const GROUPS: u32 = abi::GROUP;
     const ANYBODY_MAY_LISTEN: bool = false;
-    const STATIC: &'static Static<Self> = &EXAMPLE;
+    const STATIC: &'static Static<Self> = &GREETER;
 
     fn request(&self, request: &Request<'_, Self>) -> Result {
         match request.kind() {
@@ -115,3 +118,4 @@ impl PerNet for Count {
         Ok(KBox::new(Self(Atomic::new(0)), GFP_KERNEL)?)
     }
 }
+// new: end

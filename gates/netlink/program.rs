@@ -2,6 +2,7 @@
 
 //! Greets the kernel by a protocol of its own, and shows how few of those there are.
 
+// new: begin
 use anyhow::{Context as _, bail};
 use callgate::Errno;
 use callgate::crossing;
@@ -12,13 +13,16 @@ use super::abi::{self, kind};
 /// What is said to the kernel.
 const GREETING: &str = "hello from userspace";
 
-/// Sends, receives, listens, and counts.
+/// Sends, receives, and listens.
 pub fn main() -> anyhow::Result<()> {
     let protocol = i32::try_from(abi::PROTOCOL)?;
     let mut socket = Socket::new(protocol, 0)?;
     exchange(&mut socket)?;
     group(&mut socket, protocol)?;
-    limit()
+    // new: end
+    limit()?;
+    // new: begin
+    Ok(())
 }
 
 /// A message, and the answer to it.
@@ -49,6 +53,7 @@ fn group(socket: &mut Socket, protocol: i32) -> anyhow::Result<()> {
     Ok(())
 }
 
+// new: end
 /// Which protocols there are, up to the first number that there cannot be.
 fn limit() -> anyhow::Result<()> {
     let mut served = Vec::new();

@@ -4,6 +4,7 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,7 +20,7 @@ use callgate::testing::faults::{at_each_place, at_last_places};
 use callgate::testing::memory::Hole;
 use callgate::testing::namespace::Network;
 use callgate::testing::tools;
-use callgate::testing::unload::{self, Away, Use, while_used};
+use callgate::testing::unload::{Away, Use, cycles, while_used};
 use callgate::testing::worker::{Watchdog, as_nobody};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType, bind, sendto, socket};
@@ -39,10 +40,12 @@ const SOON: Duration = Duration::from_millis(50);
 const MODULE: &str = "callgate_netlink";
 const MODULE_FILE: &str = "/modules/callgate_netlink.ko";
 
+// new: end
 // `NLM_F_*`.
 const REQUEST: u16 = 1;
 const ACK: u16 = 4;
 
+// new: begin
 const NESTED: u16 = 0x8000;
 
 fn client() -> Socket {
@@ -74,6 +77,7 @@ fn count(client: &mut Socket) -> u32 {
     Attributes::from_bytes(&*reply.payload).get_number(abi::COUNT).unwrap()
 }
 
+// new: end
 /// A socket of any protocol and type, which no wrapper has prepared.
 fn bare(protocol: u32, of_type: SocketType) -> Result<OwnedFd, Errno> {
     let protocol = std::num::NonZeroU32::new(protocol).map(Protocol::from_raw);
@@ -82,6 +86,7 @@ fn bare(protocol: u32, of_type: SocketType) -> Result<OwnedFd, Errno> {
 
 // ---- Requests and answers -----------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn a_message_is_answered() {
     drop(Away::new(MODULE, MODULE_FILE));
@@ -93,6 +98,7 @@ fn a_message_is_answered() {
     assert!(log.wait_for("received: hello from userspace", LIMIT).unwrap());
 }
 
+// new: end
 #[test]
 fn a_flood_does_not_fill_the_log() {
     let _watchdog = Watchdog::new(TOO_LONG);
@@ -113,8 +119,9 @@ fn a_flood_does_not_fill_the_log() {
     assert!((10..=most).contains(&lines), "{lines} lines in {seconds} s");
 }
 
+// new: begin
 #[test]
-fn the_program_speaks_listens_and_counts_protocols() {
+fn the_program_runs() {
     super::program::main().unwrap();
 }
 
@@ -144,6 +151,7 @@ fn many_may_send_at_once() {
     assert_eq!(count(&mut client()), before + 400);
 }
 
+// new: end
 #[test]
 fn nobody_checks_what_the_protocol_does_not() {
     let mut client = client();
@@ -162,6 +170,7 @@ fn nobody_checks_what_the_protocol_does_not() {
 
 // ---- What is refused ----------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn bad_requests_are_refused() {
     let mut client = client();
@@ -223,6 +232,7 @@ fn a_refusal_names_the_attribute() {
     assert_eq!(unknown.message.as_deref(), Some("Unknown attribute type"));
 }
 
+// new: end
 #[test]
 fn bad_sockets_and_datagrams_are_refused() {
     let mut table = Refusals::new();
@@ -289,6 +299,7 @@ fn torn_datagrams_are_passed_over() {
 
 // ---- The group ----------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn all_listeners_hear_what_is_said() {
     let mut client = client();
@@ -331,8 +342,10 @@ fn a_slow_listener_is_told_that_it_missed_something() {
     assert_eq!(slow.receive().unwrap().payload, msg("the latest").as_bytes());
 }
 
+// new: end
 // ---- Network namespaces -------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn each_network_namespace_has_its_own_count_and_listeners() {
     let other = Network::new().unwrap();
@@ -348,6 +361,7 @@ fn each_network_namespace_has_its_own_count_and_listeners() {
     assert_eq!(listener.receive_within(SOON).unwrap(), None);
 }
 
+// new: end
 // ---- The limit ----------------------------------------------------------------------------------
 
 #[test]
@@ -493,10 +507,11 @@ fn a_load_that_fails_waits_for_those_who_send() {
 
 // ---- Unloading ----------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn an_open_socket_keeps_the_module() {
     let unload = || module::unload(MODULE).map_err(|error| error.errno().unwrap());
-    for _ in 0..unload::cycles() {
+    for _ in 0..cycles() {
         let listener = client();
         listener.join(abi::GROUP).unwrap();
         assert_eq!(unload(), Err(Errno::AGAIN));
@@ -525,6 +540,7 @@ fn echo() -> Use {
     try_it(|client| client.request(kind::COUNT, &[]).map(drop))
 }
 
+// new: end
 fn say() -> Use {
     try_it(|client| client.request(kind::SAY, msg("hello").as_bytes()).map(drop))
 }
@@ -536,12 +552,14 @@ fn listen() -> Use {
     })
 }
 
+// new: begin
 #[test]
 fn it_unloads_while_requests_are_sent() {
     let _watchdog = Watchdog::new(TOO_LONG);
     while_used(MODULE, MODULE_FILE, LIMIT, &[&echo]);
 }
 
+// new: end
 #[test]
 fn it_unloads_while_others_listen() {
     let _watchdog = Watchdog::new(TOO_LONG);
