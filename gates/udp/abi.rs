@@ -2,13 +2,14 @@
 
 //! What the module and the program of the UDP gate agree on.
 
-/// The HOWTO's port of the module, on every address of the network namespace that it was loaded in.
+// new: begin
+/// The module's port, on every address of the network namespace that it was loaded in.
 pub const PORT: u16 = 5555;
 
-/// The HOWTO's port of the program.
+/// The program's port.
 pub const PROGRAM_PORT: u16 = 9999;
 
-/// What the HOWTO's program sends: with the NUL, 12 bytes.
+/// What the program sends: with the NUL, 12 bytes.
 pub const MESSAGE: &[u8] = b"hello world\0";
 
 /// The largest datagram that is answered: with its headers it has 1280 bytes, which no link may split
@@ -44,3 +45,4 @@ pub const ANSWERED: &str = "answered";
 
 /// How many were received, and not answered.
 pub const UNANSWERED: &str = "unanswered";
+// new: end

@@ -5,6 +5,7 @@
 //! What comes to port 5555 goes back to whom it came from. An address that is written to
 //! `callgate_udp/greet` in debugfs gets the HOWTO's ten `hallo from kernel space`.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -29,6 +30,7 @@ use kernel::{
     },
 };
 
+// new: end
 module! {
     type: UdpModule,
     name: "callgate_udp",
@@ -37,6 +39,7 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 struct UdpModule {
     _greet: File<GreetFile>,
     _datagrams: Scope<Echo>,
@@ -167,3 +170,4 @@ impl FileOperations for GreetFile {
         Ok(len)
     }
 }
+// new: end

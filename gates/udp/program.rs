@@ -2,12 +2,13 @@
 
 //! A port of the kernel from user space: the HOWTO's exchange, and what it leaves out.
 
+// new: begin
 use std::env;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context as _, ensure};
 use callgate::debugfs::Debugfs;
 use callgate::testing::elsewhere::{Elsewhere, THERE};
 use callgate::testing::namespace;
@@ -15,30 +16,39 @@ use callgate::{crossing, udp};
 
 use super::abi;
 
+// new: end
 #[path = "elsewhere.rs"]
 mod elsewhere;
 
+// new: begin
 /// A datagram that has not come by then is lost.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs both halves; on another machine, with the address of the module's as its argument, what is done
-/// from there.
+/// Asks the kernel, and is greeted by it.
+// new: end
+///
+/// On another machine, with the address of the module's as its argument, what is done from there.
+// new: begin
 pub fn main() -> anyhow::Result<()> {
+    // new: end
     if let Some(address) = env::args().nth(2) {
         return elsewhere::main(address.parse().context("an address is all it takes")?);
     }
+    // new: begin
     // Whoever starts a machine does that, as a rule.
     namespace::bring_up("lo").context("cannot bring up the loopback interface")?;
-    howto()?;
-    today()?;
-    match Elsewhere::find()? {
-        Some(other) => from_elsewhere(&other),
-        None => Ok(()),
+    hello()?;
+    other_addresses()?;
+    // new: end
+    if let Some(other) = Elsewhere::find()? {
+        from_elsewhere(&other)?;
     }
+    // new: begin
+    Ok(())
 }
 
 /// The program says hello, and hears it again. Then the kernel speaks first.
-fn howto() -> anyhow::Result<()> {
+fn hello() -> anyhow::Result<()> {
     let socket = bind((Ipv4Addr::LOCALHOST, abi::PROGRAM_PORT).into())?;
     send(&socket, (Ipv4Addr::LOCALHOST, abi::PORT).into(), abi::MESSAGE)?;
     println!("message received: {}", receive(&socket)?);
@@ -52,7 +62,7 @@ fn howto() -> anyhow::Result<()> {
 
 /// The same by IPv6; and at another address of this machine, from which the answer has to come as well,
 /// as a connected socket takes none from anywhere else.
-fn today() -> anyhow::Result<()> {
+fn other_addresses() -> anyhow::Result<()> {
     let socket = bind((Ipv6Addr::LOCALHOST, 0).into())?;
     send(&socket, (Ipv6Addr::LOCALHOST, abi::PORT).into(), b"good morning")?;
     println!("message received: {}", receive(&socket)?);
@@ -65,6 +75,7 @@ fn today() -> anyhow::Result<()> {
     Ok(())
 }
 
+// new: end
 /// The HOWTO's exchange again, by a program on another machine. What that prints is printed here.
 fn from_elsewhere(other: &Elsewhere) -> anyhow::Result<()> {
     println!("on another machine:");
@@ -78,6 +89,7 @@ fn from_elsewhere(other: &Elsewhere) -> anyhow::Result<()> {
     Ok(())
 }
 
+// new: begin
 fn bind(address: SocketAddr) -> anyhow::Result<UdpSocket> {
     UdpSocket::bind(address).with_context(|| format!("cannot bind a socket to {address}"))
 }
@@ -108,3 +120,4 @@ fn receive(socket: &UdpSocket) -> anyhow::Result<String> {
     let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     Ok(String::from_utf8_lossy(text).into_owned())
 }
+// new: end

@@ -4,6 +4,7 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::SeekFrom;
@@ -24,13 +25,12 @@ use callgate::testing::memory::{self, Guarded, Hole};
 use callgate::testing::namespace::{self, Network};
 use callgate::testing::tools::{self, Tool};
 use callgate::testing::unload::{Use, while_used};
-use callgate::testing::worker::Worker;
+use callgate::testing::worker::as_nobody;
 use callgate::udp::{self, Received};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{
     AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with, sockopt,
 };
-use rustix::process::{Gid, Uid};
 
 use super::abi::{GREET_LIMIT, GREETING, GREETINGS, LARGEST, LOGGED, LOWEST_PORT, MESSAGE, PORT, PROGRAM_PORT};
 
@@ -43,9 +43,11 @@ const NEVER: Duration = Duration::from_millis(100);
 /// A cycle of unloading takes less.
 const TOO_LONG: Duration = Duration::from_secs(80);
 
+// new: end
 /// The flood.
 const FLOOD: u32 = 10_000;
 
+// new: begin
 const MODULE: &str = "callgate_udp";
 const MODULE_FILE: &str = "/modules/callgate_udp.ko";
 
@@ -58,10 +60,12 @@ const KERNEL: [SocketAddr; 2] = [KERNEL4, KERNEL6];
 const KERNEL4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
 const KERNEL6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), PORT);
 
+// new: end
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+// new: begin
 /// A socket on this machine, of the same family as `of`.
 fn client(of: SocketAddr) -> UdpSocket {
     namespace::bring_up("lo").unwrap();
@@ -72,10 +76,12 @@ fn client(of: SocketAddr) -> UdpSocket {
     .unwrap()
 }
 
+// new: end
 fn errno<T>(result: std::io::Result<T>) -> Result<T, Errno> {
     result.map_err(|error| Errno::from_io_error(&error).unwrap())
 }
 
+// new: begin
 /// The next datagram, if one comes in time: from whom, and what.
 fn heard(socket: &UdpSocket, limit: Duration) -> Option<(SocketAddr, Vec<u8>)> {
     let mut buffer = vec![0; 65536];
@@ -92,6 +98,7 @@ fn ask(socket: &UdpSocket, to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
+// new: end
 /// This column of what the network stack counts of its input, for all CPUs: 1 is what it dropped, 11 what
 /// has not come to any socket yet.
 fn softnet(column: usize) -> u64 {
@@ -100,11 +107,13 @@ fn softnet(column: usize) -> u64 {
     statistics.lines().map(|cpu| count(cpu).unwrap()).sum()
 }
 
+// new: begin
 /// That the kernel is there, and has nothing else to say.
 fn check(socket: &UdpSocket, to: SocketAddr) {
     assert_eq!(ask(socket, to, b"are you there?"), b"are you there?");
 }
 
+// new: end
 /// The same after a flood, of which nobody has waited for the end: what finds the queue full is lost.
 fn check_after_flood() {
     let end = Instant::now() + LIMIT;
@@ -123,6 +132,7 @@ fn check_after_flood() {
     }
 }
 
+// new: begin
 fn number(path: &str) -> u64 {
     fs::read_to_string(path).unwrap().trim().parse().unwrap()
 }
@@ -178,19 +188,7 @@ fn logged(log: &mut Log, limit: Duration) -> Option<String> {
     }
 }
 
-/// Does `work` as user and group 65534, without any privilege. Credentials belong to a thread; this
-/// one ends with them.
-fn as_stranger<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    Worker::spawn(move || {
-        let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65534));
-        rustix::thread::set_thread_groups(&[]).unwrap();
-        rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-        work()
-    })
-    .finish(LIMIT)
-}
-
+// new: end
 /// A wire to another network namespace: `cg0` here, `cg1` there.
 struct Wire {
     // Cut before the namespace is left, with which it would go in its own time.
@@ -255,6 +253,7 @@ impl Drop for Cut {
 
 // ---- The HOWTO's exchange -----------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn the_kernel_says_what_it_is_told_and_logs_it() {
     reload();
@@ -275,6 +274,7 @@ fn the_kernel_speaks_first_ten_times() {
     }
 }
 
+// new: end
 #[test]
 fn echo_greets_whom_it_names() {
     let socket = client(KERNEL4);
@@ -310,6 +310,7 @@ fn the_ports_are_listed_like_any_other() {
 
 // ---- Whom it answers ----------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn the_answer_comes_from_the_address_that_was_asked() {
     let _up = client(KERNEL4);
@@ -350,10 +351,11 @@ fn everybody_gets_their_own_answers() {
     }
 }
 
+// new: end
 #[test]
 fn a_stranger_is_answered_too() {
     let _up = client(KERNEL4);
-    as_stranger(|| {
+    as_nobody(|| {
         for kernel in KERNEL {
             let any: IpAddr =
                 if kernel.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -393,6 +395,7 @@ fn who_has_gone_meanwhile_is_no_trouble() {
     wait_for(ANSWERED, before + 102);
 }
 
+// new: begin
 #[test]
 fn ports_of_services_are_not_answered() {
     let _up = client(KERNEL4);
@@ -421,6 +424,7 @@ fn the_kernel_does_not_talk_to_itself() {
     }
 }
 
+// new: end
 /// Sends a UDP header as it is, with `bytes` behind it, to the kernel.
 fn send_raw(header: [u16; 4], bytes: &[u8]) {
     let family = AddressFamily::INET;
@@ -464,6 +468,7 @@ fn what_is_no_datagram_does_not_reach_the_module() {
 
 // ---- What is in a datagram ----------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn datagrams_of_every_size_come_back_up_to_the_largest() {
     for kernel in KERNEL {
@@ -494,6 +499,7 @@ fn a_larger_one_is_lost_and_counted_and_harms_no_other() {
     }
 }
 
+// new: end
 #[test]
 fn an_empty_datagram_is_a_datagram() {
     for kernel in KERNEL {
@@ -843,6 +849,7 @@ fn a_program_on_another_machine_is_answered_and_greeted_at_its_own_address() {
 
 // ---- Ports in use -------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn it_does_not_load_while_somebody_has_the_port() {
     let _up = client(KERNEL4);
@@ -862,6 +869,7 @@ fn it_does_not_load_while_somebody_has_the_port() {
     check(&client(KERNEL6), KERNEL6);
 }
 
+// new: end
 #[test]
 fn nobody_gets_the_port_while_it_is_loaded() {
     let _up = client(KERNEL4);
@@ -885,12 +893,14 @@ fn nobody_gets_the_port_while_it_is_loaded() {
 
 // ---- What is refused ----------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn only_addresses_are_greeted() {
     let mut refusals = Refusals::new();
     let long = format!("{:>1$}", "127.0.0.1:9999", GREET_LIMIT + 1);
     for text in [
         "\n", " ", "\0", "nobody", "localhost:9999", "127.0.0.1", "127.0.0.1:", ":9999", "9999",
+        // new: end
         " 127.0.0.1:9999", "127.0.0.1:9999 ", "127.0.0.1:9999\n\n", "127.0.0.1:9999\r\n",
         "127.0.0.1:9999\0", "127.0.0.1 :9999", "127.0.0.1: 9999", "127.0.0.1:+9999",
         "127.0.0.1:-1", "127.0.0.1:-0", "127.0.0.1:65536", "127.0.0.1:99999999999999999999",
@@ -901,6 +911,7 @@ fn only_addresses_are_greeted() {
         "[::1]9999", "[]:9999", "[:::1]:9999", "[::1::]:9999", "[::g]:9999", "[12345::]:9999",
         "[::1%]:9999", "[::1%lo]:9999", "[::1%4294967296]:9999", "[127.0.0.1]:9999",
         "[::127.0.0.256]:9999", "\u{661}27.0.0.1:9999",
+        // new: begin
         long.as_str(),
     ] {
         refusals.case(&format!("{text:?}"), Errno::INVAL, greet(text));
@@ -910,6 +921,7 @@ fn only_addresses_are_greeted() {
     refusals.finish();
 }
 
+// new: end
 #[test]
 fn who_cannot_be_reached_is_not_greeted() {
     let _up = client(KERNEL4);
@@ -958,7 +970,7 @@ fn forms_of_an_address_are_all_the_same() {
 }
 
 #[test]
-fn the_file_is_for_writing_and_for_root() {
+fn the_file_is_for_writing_alone() {
     let file = open_greet().unwrap();
     let mut refusals = Refusals::new();
     refusals.case("read(2)", Errno::BADF, file.read(&mut [0; 10]));
@@ -975,8 +987,17 @@ fn the_file_is_for_writing_and_for_root() {
     refusals.case("memory that ends", Errno::FAULT, cut.write(&file, 15));
     let directory = rustix::fs::open(GREET, OFlags::WRONLY | OFlags::DIRECTORY, Mode::empty());
     refusals.case("a directory", Errno::NOTDIR, directory);
+    refusals.finish();
+    assert_eq!(file.write(b""), Ok(0), "nothing is written, and nobody greeted");
+    assert_eq!(module::unload(MODULE).map_err(|error| error.errno()), Err(Some(Errno::AGAIN)));
+}
+
+// new: begin
+#[test]
+fn strangers_are_kept_out() {
+    let mut refusals = Refusals::new();
     let stranger = |path: &'static str, flags| {
-        as_stranger(move || rustix::fs::open(path, flags, Mode::empty()).map(drop))
+        as_nobody(move || rustix::fs::open(path, flags, Mode::empty()).map(drop))
     };
     refusals.case("a stranger writes", Errno::ACCESS, stranger(GREET, OFlags::WRONLY));
     refusals.case("a stranger reads", Errno::ACCESS, stranger(GREET, OFlags::RDONLY));
@@ -986,10 +1007,9 @@ fn the_file_is_for_writing_and_for_root() {
         refusals.case(&format!("root writes {count}"), Errno::ACCESS, file.write(b"0"));
     }
     refusals.finish();
-    assert_eq!(file.write(b""), Ok(0), "nothing is written, and nobody greeted");
-    assert_eq!(module::unload(MODULE).map_err(|error| error.errno()), Err(Some(Errno::AGAIN)));
 }
 
+// new: end
 #[test]
 fn the_network_refuses_what_is_not_to_be_sent() {
     let socket = client(KERNEL4);
@@ -1053,6 +1073,7 @@ fn flood_a_little(socket: &UdpSocket, kernel: SocketAddr) -> Use {
     answered
 }
 
+// new: begin
 /// Asks, and waits a moment for the answer.
 fn ask_a_little(socket: &UdpSocket, kernel: SocketAddr) -> Use {
     let _ = socket.send_to(b"hello", kernel);
@@ -1062,6 +1083,7 @@ fn ask_a_little(socket: &UdpSocket, kernel: SocketAddr) -> Use {
     }
 }
 
+// new: end
 /// Has the kernel greet a socket. That keeps the module in use for a moment.
 fn greet_a_little(socket: &UdpSocket) -> Use {
     let answer = greet(&socket.local_addr().unwrap().to_string());
@@ -1074,11 +1096,15 @@ fn greet_a_little(socket: &UdpSocket) -> Use {
     }
 }
 
+// new: begin
 fn unload_from_under(users: &[&(dyn Fn() -> Use + Sync)]) {
     while_used(MODULE, MODULE_FILE, TOO_LONG, users);
+    // new: end
     check_after_flood();
+    // new: begin
 }
 
+// new: end
 #[test]
 fn it_unloads_from_under_a_flood() {
     let (one, other) = (client(KERNEL4), client(KERNEL4));
@@ -1091,12 +1117,14 @@ fn it_unloads_from_under_a_flood_by_ipv6() {
     unload_from_under(&[&|| flood_a_little(&one, KERNEL6), &|| flood_a_little(&other, KERNEL6)]);
 }
 
+// new: begin
 #[test]
 fn it_unloads_from_under_who_waits_for_answers() {
     let (one, other) = (client(KERNEL4), client(KERNEL6));
     unload_from_under(&[&|| ask_a_little(&one, KERNEL4), &|| ask_a_little(&other, KERNEL6)]);
 }
 
+// new: end
 #[test]
 fn it_unloads_while_it_greets_and_is_flooded() {
     let (greeted, one, other) = (client(KERNEL4), client(KERNEL4), client(KERNEL6));
