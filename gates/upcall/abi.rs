@@ -2,15 +2,16 @@
 
 //! What the module of the upcall gate, the program that it starts, and whoever has it started agree on.
 
+// new: begin
 use core::ffi::CStr;
 
-/// The program that the module starts: the one with all gates' programs in it, where PID 1 has it.
+/// The program that the module starts, where PID 1 of the VM has it.
 pub const PROGRAM: &CStr = c"/callgate/gate";
 
 /// What it is called by, as `argv[0]`. With `argv[1]` it is told how often it shall ring the bell.
 pub const BEEP: &CStr = c"beep";
 
-/// What `argv[1]` is when the module is loaded.
+/// What `argv[1]` is then.
 pub const BEEPS: &CStr = c"2";
 
 /// What it is called by when it shall end with the status that `argv[1]` has.
@@ -32,7 +33,7 @@ pub const ENVIRONMENT: &[&CStr] = &[c"HOME=/", c"PATH=/sbin:/usr/sbin:/bin:/usr/
 /// number.
 pub const EVIDENCE: &str = "/run/callgate_upcall";
 
-/// The directory of the gate, below the place where debugfs is mounted.
+/// The directory of its file, below the place where debugfs is mounted.
 pub const GATE: &str = "callgate_upcall";
 
 /// The file in [`GATE`] that has helpers called: `MODE NAME`, by one write(2). It reads as what came of
@@ -63,6 +64,7 @@ pub const NOGROUP: u32 = 65534;
 
 /// The directory that `no_capabilities` runs in.
 pub const DIRECTORY: &CStr = c"/tmp";
+// new: end
 
 /// A program for the tests to make: a script, or what is not a program at all.
 pub const SCRIPT: &CStr = c"/tmp/callgate_upcall_script";

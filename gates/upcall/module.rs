@@ -6,6 +6,7 @@
 //! What is started is constant, down to the last argument. A user who may write to the file chooses one
 //! of them.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -25,6 +26,7 @@ use kernel::{
     sync::{Arc, ArcBorrow, Mutex},
 };
 
+// new: end
 module! {
     type: UpcallModule,
     name: "callgate_upcall",
@@ -33,18 +35,23 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 struct UpcallModule {
     _call: File<CallFile>,
 }
 
 impl kernel::Module for UpcallModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        // new: end
         pr_info!("usermodehelper: init\n");
+        // new: begin
         let calls = Arc::pin_init(Calls::new(), GFP_KERNEL)?;
+        // new: end
         match calls.start(&BEEP) {
             Ok(()) => pr_info!("everything all right\n"),
             Err(err) => pr_info!("error in call to usermodehelper: {}\n", err.to_errno()),
         }
+        // new: begin
         let gate = Dir::root().subdir(abi::GATE);
         Ok(Self {
             _call: File::new(&gate, abi::CALL, abi::CALL_MODE, calls),
@@ -52,23 +59,26 @@ impl kernel::Module for UpcallModule {
     }
 }
 
+// new: end
 impl Drop for UpcallModule {
     fn drop(&mut self) {
         pr_info!("usermodehelper: exit\n");
     }
 }
 
-// What can be called.
+// new: begin
+// What can be called. Nobody but this table has a say in what that is: a path, or an option, that comes
+// from a user would be a way to become root.
 
 const fn helper(arguments: &'static [&'static CStr]) -> Helper {
     Helper::new(abi::PROGRAM, arguments).environment(abi::ENVIRONMENT)
 }
 
-/// The HOWTO's call.
+/// Rings the bell.
 const BEEP: Helper = helper(&[abi::BEEP, abi::BEEPS]);
 
 /// All of them, with how long they may take, in milliseconds.
-const HELPERS: [(&str, Helper, u32); 10] = [
+const HELPERS: &[(&str, Helper, u32)] = &[
     ("beep", BEEP, abi::TIME_LIMIT),
     (
         "exit",
@@ -85,6 +95,7 @@ const HELPERS: [(&str, Helper, u32); 10] = [
             .directory(abi::DIRECTORY),
         abi::TIME_LIMIT,
     ),
+    // new: end
     (
         "script",
         Helper::new(abi::SCRIPT, &[abi::SCRIPT]),
@@ -110,6 +121,7 @@ const HELPERS: [(&str, Helper, u32); 10] = [
         helper(&[abi::BEEP, c"0"]).directory(abi::MISSING),
         abi::TIME_LIMIT,
     ),
+    // new: begin
 ];
 
 /// What came of a call.
@@ -201,3 +213,4 @@ impl FileOperations for CallFile {
         file::growing_llseek(file, offset, whence, 0, i64::MAX)
     }
 }
+// new: end

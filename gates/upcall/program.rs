@@ -2,13 +2,14 @@
 
 //! Upcalls from user space: what the kernel starts, and who looks at what came of it.
 
+// new: begin
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context, bail};
 use callgate::attribute::Attribute;
 use callgate::crossing;
 use callgate::debugfs::Debugfs;
@@ -17,23 +18,33 @@ use rustix::fs::OFlags;
 
 use super::abi;
 
+// new: end
 /// How long it may take until what was started has left its evidence.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Looks at what the module started when it was loaded, then has it start more, waiting in each of the
-/// three ways.
-pub fn main() -> anyhow::Result<()> {
+/// Looks at what the module started when it was loaded.
+fn loaded() -> anyhow::Result<()> {
     let found = evidence()?;
     let line = found.arguments.join(" ");
     crossing::from_kernel(&format!("upcall {}", abi::PROGRAM.to_string_lossy()), &line);
     println!("the kernel called: {line}");
     println!("with {}", found.environment.join(" "));
     println!("in {}, as user {}", found.directory.display(), found.users);
+    Ok(())
+}
 
+// new: begin
+/// Has the module start programs, waiting for them in each of the three ways.
+pub fn main() -> anyhow::Result<()> {
+    // new: end
+    loaded()?;
+    // new: begin
     for (mode, name) in [
         (abi::NO_WAIT, "beep"),
         (abi::WAIT_EXEC, "beep"),
+        // new: end
         (abi::WAIT_EXEC, "missing"),
+        // new: begin
         (abi::WAIT_PROC, "exit"),
         (abi::WAIT_PROC, "crash"),
         (abi::WAIT_PROC, "hang"),
@@ -61,6 +72,7 @@ fn call(command: &str) -> Result<String, callgate::debugfs::Error> {
     Ok(String::from_utf8_lossy(&outcome).trim_end().to_owned())
 }
 
+// new: end
 /// What the first program that was started has left behind.
 fn evidence() -> anyhow::Result<Circumstances> {
     let end = Instant::now() + LIMIT;
@@ -79,6 +91,7 @@ fn evidence() -> anyhow::Result<Circumstances> {
     }
 }
 
+// new: begin
 /// What the program is that the module starts: this one, called by another name. `None` if it is called
 /// by none of these names, so by somebody else.
 pub fn called(arguments: &[String]) -> Option<ExitCode> {
@@ -104,3 +117,4 @@ pub fn called(arguments: &[String]) -> Option<ExitCode> {
 fn leave_evidence() -> std::io::Result<()> {
     Circumstances::own()?.leave_in(abi::EVIDENCE)
 }
+// new: end

@@ -4,11 +4,12 @@
 //!
 //! These run in the lab's VM as root, each in a process of its own, with the module loaded.
 
+// new: begin
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -23,7 +24,7 @@ use callgate::testing::inspect::Call;
 use callgate::testing::memory::{Guarded, Hole};
 use callgate::testing::signal::{Caught, Then, interrupt};
 use callgate::testing::tools::{self, Tool};
-use callgate::testing::unload::{self, Use, while_used};
+use callgate::testing::unload::{Use, cycles, while_used};
 use callgate::testing::worker::Worker;
 use callgate::upcall::Circumstances;
 use rustix::fs::{Mode, OFlags};
@@ -117,6 +118,7 @@ fn strings(all: &[&std::ffi::CStr]) -> Vec<String> {
     all.iter().map(|string| string.to_str().unwrap().to_owned()).collect()
 }
 
+// new: end
 /// The tests' own program, there until this is dropped.
 struct Script;
 
@@ -135,6 +137,14 @@ impl Drop for Script {
     }
 }
 
+// new: begin
+#[test]
+fn the_program_runs() {
+    super::program::main().unwrap();
+    settle();
+}
+
+// new: end
 // ---- The HOWTO's call ---------------------------------------------------------------------------
 
 #[test]
@@ -207,12 +217,15 @@ fn ordinary_tools_see_it() {
 
 // ---- Three ways to wait -------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn no_wait_tells_nothing() {
     let (_, found) = started_by(|| assert_eq!(call("no_wait beep").unwrap(), "queued"));
     assert_eq!(found.arguments, strings(&[BEEP, BEEPS]));
+    // new: end
     // Nor does it tell that there is no such program.
     assert_eq!(call("no_wait missing").unwrap(), "queued");
+    // new: begin
     settle();
 }
 
@@ -222,7 +235,9 @@ fn wait_exec_tells_whether_it_was_started() {
     assert_eq!(found.arguments, strings(&[HANG]));
     // It goes on.
     assert_eq!(running(HANG), [number]);
+    // new: end
     assert_eq!(call("wait_exec missing"), Err(Errno::NOENT));
+    // new: begin
     // Until the module goes.
     unload();
     assert_eq!(running(HANG), []);
@@ -243,6 +258,7 @@ fn wait_proc_tells_how_it_ended() {
     assert!([EXIT, CRASH].iter().all(|name| running(name).is_empty()));
 }
 
+// new: end
 #[test]
 fn every_status_of_a_script_is_decoded() {
     for (line, outcome) in [
@@ -261,13 +277,16 @@ fn every_status_of_a_script_is_decoded() {
     }
 }
 
+// new: begin
 #[test]
 fn who_takes_too_long_is_ended() {
     let before = Instant::now();
     assert_eq!(call("wait_proc hang"), Err(Errno::TIMEDOUT));
     assert!(before.elapsed() >= Duration::from_secs(1));
     assert_eq!(running(HANG), []);
+    // new: end
     let _script = Script::new("#!/bin/bash\ntrap '' 1 2 3 15\nsleep 1000\n", 0o755);
+    // new: begin
     // An outcome is that of the last call, or none.
     let file = open(OFlags::RDWR).unwrap();
     rustix::io::write(&file, b"wait_proc exit").unwrap();
@@ -275,6 +294,7 @@ fn who_takes_too_long_is_ended() {
     assert_eq!(rustix::io::pread(&file, &mut [0; 16], 0), Ok(0));
 }
 
+// new: end
 #[test]
 fn who_is_interrupted_ends_what_it_waits_for() {
     let _caught = Caught::new(Then::Restart).unwrap();
@@ -300,6 +320,7 @@ fn who_is_killed_ends_what_it_waits_for() {
     assert_eq!(running(c"callgate_sleep"), []);
 }
 
+// new: begin
 #[test]
 fn many_calls_at_once_do_not_wait_for_each_other() {
     let callers: Vec<_> = (0..4)
@@ -317,8 +338,10 @@ fn many_calls_at_once_do_not_wait_for_each_other() {
     assert_eq!(running(HANG), []);
 }
 
+// new: end
 // ---- Where and as whom --------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn it_may_run_without_capabilities_in_a_group_and_in_a_directory() {
     let mode = |mode| fs::set_permissions(EVIDENCE, fs::Permissions::from_mode(mode)).unwrap();
@@ -339,6 +362,7 @@ fn it_may_run_without_capabilities_in_a_group_and_in_a_directory() {
     assert_eq!(owner, format!("0 {NOGROUP} 644\n"));
 }
 
+// new: end
 #[test]
 fn it_has_no_capability_left_to_take_back() {
     let _script = Script::new("#!/bin/bash\ngrep ^Cap /proc/self/status > /tmp/capabilities\n", 0o755);
@@ -435,6 +459,7 @@ fn what_cannot_be_started_is_refused() {
     refusals.finish();
 }
 
+// new: begin
 #[test]
 fn a_user_chooses_but_never_says_what_is_started() {
     settle();
@@ -442,46 +467,48 @@ fn a_user_chooses_but_never_says_what_is_started() {
     let mut refusals = Refusals::new();
     for command in [
         "\n",
+        "wait_proc",
+        "beep",
+        "wait_proc  beep",
+        "wait_proc beep ",
+        "wait_proc exit 4",
+        "wait_proc /bin/sh",
+        "wait_proc $(beep)",
+        "wait beep",
+        "no_wait nobody",
+        "wait_exec beep\nwait_exec beep",
+        // new: end
         " ",
         "\0",
-        "wait_proc",
         "wait_proc ",
         "wait_proc\n",
         " beep",
-        "beep",
         "beep wait_proc",
-        "wait_proc  beep",
-        "wait_proc beep ",
         " wait_proc beep",
         "wait_proc\tbeep",
         "wait_proc beep\n\n",
         "wait_proc beep\0",
         "wait_proc beep\r\n",
         "wait_proc beep 3",
-        "wait_proc exit 4",
         "wait_proc exit;beep",
         "wait_proc Beep",
         "wait_proc bee",
         "wait_proc beeps",
-        "wait_proc /bin/sh",
         "wait_proc ../callgate/gate",
-        "wait_proc $(beep)",
         "wait_proc beep|beep",
         "Wait_proc beep",
         "wait_pro beep",
         "wait_process beep",
         "wait-proc beep",
-        "wait beep",
         "2 beep",
         "nowait beep",
         "no_wait",
-        "no_wait nobody",
         "no_wait -",
         "no_wait *",
         "wait_exec",
         "wait_exec x",
-        "wait_exec beep\nwait_exec beep",
         "killable beep",
+        // new: begin
     ] {
         refusals.case(&format!("{command:?}"), Errno::INVAL, call(command));
     }
@@ -493,6 +520,7 @@ fn a_user_chooses_but_never_says_what_is_started() {
     assert_eq!(call("").as_deref(), Ok(""));
 }
 
+// new: end
 #[test]
 fn memory_that_ends_or_is_not_there_is_refused() {
     settle();
@@ -517,13 +545,21 @@ fn memory_that_ends_or_is_not_there_is_refused() {
     assert_eq!(exact.bytes(), b"exited 3\n");
 }
 
+// new: begin
 #[test]
-fn only_root_gets_at_it_and_it_can_do_nothing_else() {
+fn strangers_are_kept_out() {
     let mut refusals = Refusals::new();
     for direction in ["<", ">"] {
         let nobody = Tool::shell(&format!("exec 3{direction}{}", file())).user(65534, 65534);
         refusals.case("nobody", Errno::ACCESS, nobody.run().answer());
     }
+    refusals.finish();
+}
+
+// new: end
+#[test]
+fn the_file_can_do_nothing_else() {
+    let mut refusals = Refusals::new();
     let (readable, writable) = (open(OFlags::RDONLY).unwrap(), open(OFlags::WRONLY).unwrap());
     refusals.case("write", Errno::BADF, rustix::io::write(&readable, b"wait_proc exit"));
     refusals.case("read", Errno::BADF, rustix::io::read(&writable, &mut [0; 4]));
@@ -593,6 +629,7 @@ fn a_load_that_fails_leaves_nothing() {
 
 // ---- Unloading ----------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn who_waits_keeps_the_module() {
     let worker = Worker::spawn(|| call("wait_proc hang"));
@@ -610,9 +647,10 @@ fn who_waits_keeps_the_module() {
     settle();
 }
 
+// new: end
 #[test]
 fn it_unloads_at_once_after_it_was_loaded() {
-    for _ in 0..unload::cycles() {
+    for _ in 0..cycles() {
         unload();
         assert_eq!(running(BEEP), []);
         load();
@@ -620,9 +658,10 @@ fn it_unloads_at_once_after_it_was_loaded() {
     settle();
 }
 
+// new: begin
 #[test]
 fn what_runs_is_ended_when_the_module_goes() {
-    for _ in 0..unload::cycles() {
+    for _ in 0..cycles() {
         for _ in 0..2 {
             assert_eq!(call("wait_exec hang").unwrap(), "started");
         }
@@ -633,9 +672,10 @@ fn what_runs_is_ended_when_the_module_goes() {
     settle();
 }
 
+// new: end
 #[test]
 fn what_is_queued_is_ended_when_the_module_goes() {
-    for _ in 0..unload::cycles() {
+    for _ in 0..cycles() {
         for helper in ["hang", "beep", "missing", "crash", "nowhere"] {
             assert_eq!(call(format!("no_wait {helper}")).unwrap(), "queued");
         }
@@ -648,6 +688,7 @@ fn what_is_queued_is_ended_when_the_module_goes() {
     settle();
 }
 
+// new: begin
 /// What became of a use, which may have come too early or too late.
 fn used<T>(result: &Result<T, Errno>) -> Use {
     // Or the module would be in use all the time, and more would be started than can be.
@@ -669,3 +710,5 @@ fn it_unloads_from_under_those_who_wait_and_those_who_do_not() {
     load();
     settle();
 }
+
+// new: end
