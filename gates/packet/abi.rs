@@ -2,10 +2,8 @@
 
 //! What the module and the program of the packet gate agree on: a protocol of their own, right above
 //! Ethernet.
-//!
-//! A frame's payload is a [`Header`] and as many bytes as it says. What follows is padding. A question that
-//! is not understood is not answered.
 
+// new: begin
 use zerocopy::byteorder::network_endian::{U16, U32, U64};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -34,8 +32,8 @@ pub const GREETING: &[u8] = b"hello world from kernel space";
 /// The longest text, in bytes.
 pub const TEXT_CAPACITY: usize = 200;
 
-/// What each frame begins with. It may lie at any address, and its numbers are big-endian, as is usual on a
-/// network.
+/// What each frame begins with. As many bytes as it says follow, and behind them is padding. It may lie at
+/// any address, and its numbers are big-endian, as is usual on a network.
 #[repr(C)]
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned,
@@ -66,3 +64,4 @@ pub struct Counts {
 
 const _: () = assert!(size_of::<Header>() == 8);
 const _: () = assert!(size_of::<Counts>() == 16);
+// new: end

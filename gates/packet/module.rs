@@ -4,6 +4,7 @@
 //!
 //! Each network namespace has one, which answers the frames that reach it, and counts them.
 
+// new: begin
 #![deny(unsafe_code)]
 
 pub mod abi;
@@ -20,6 +21,7 @@ use kernel::{
 };
 use zerocopy::IntoBytes;
 
+// new: end
 module! {
     type: PacketModule,
     name: "callgate_packet",
@@ -28,8 +30,9 @@ module! {
     license: "GPL",
 }
 
+// new: begin
 struct PacketModule {
-    _protocol: Registration<Example>,
+    _protocol: Registration<Responder>,
 }
 
 impl kernel::Module for PacketModule {
@@ -41,21 +44,21 @@ impl kernel::Module for PacketModule {
 }
 
 /// What a network namespace has.
-struct Example {
+struct Responder {
     answered: Atomic<u64>,
     ignored: Atomic<u64>,
 }
 
-static EXAMPLE: PerNet<Example> = PerNet::new();
+static RESPONDER: PerNet<Responder> = PerNet::new();
 
 /// How many texts are logged a second at most: anybody on the network can send one.
 static LOGGED: RateLimit = RateLimit::new(10);
 
-impl Protocol for Example {
+impl Protocol for Responder {
     type OwnerModule = crate::LocalModule;
 
     const TYPE: EtherType = EtherType::new(abi::ETHER_TYPE);
-    const PER_NET: &'static PerNet<Self> = &EXAMPLE;
+    const PER_NET: &'static PerNet<Self> = &RESPONDER;
 
     fn new(_net: &NewNet) -> impl PinInit<Self, Error> {
         Ok(Self {
@@ -82,7 +85,7 @@ impl Protocol for Example {
     }
 }
 
-impl Example {
+impl Responder {
     /// Answers a question. Whether it was one: an answer is to be answered by nobody.
     fn answer(&self, frame: &Frame<'_>) -> Result<bool> {
         // A copy, for the bytes may lie in several places and be others' as well.
@@ -144,3 +147,4 @@ fn send(
     fill(payload)?;
     answer.send(sender)
 }
+// new: end

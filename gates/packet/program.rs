@@ -3,14 +3,15 @@
 //! Two talks with the kernel right above Ethernet, over a wire that this program makes: once the kernel
 //! writes the Ethernet header, once the program does.
 
+// new: begin
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context as _, ensure};
 use callgate::crossing::{from_kernel, to_kernel};
 use callgate::link::{Link, Veth};
 use callgate::packet::{Address, Socket, ethernet_header};
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::abi::{ANSWER, COUNT, Counts, ECHO, ETHER_TYPE, HELLO, Header, VERSION};
 
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Makes the wire, and has both talks over it.
 pub fn main() -> anyhow::Result<()> {
-    let wire = Veth::up(["callgate0", "callgate1"])?;
+    let wire = Veth::up(["here0", "there0"])?;
     let [ours, theirs] = wire.ends();
     wait_until_running(ours)?;
     wait_until_running(theirs)?;
@@ -108,3 +109,4 @@ pub fn wait_until_running(link: &Link) -> anyhow::Result<()> {
     }
     Ok(())
 }
+// new: end

@@ -6,6 +6,7 @@
 //! wire of their own, a pair of veth devices, of which one end is asked and the other asks. A thread that
 //! has such a wire stays on its CPU, and so its frames come in the order in which they were sent.
 
+// new: begin
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -24,7 +25,7 @@ use callgate::testing::tools::{self, Tool};
 use callgate::testing::unload::{self, Use, while_used};
 use callgate::testing::worker::{Watchdog, as_nobody};
 use rustix::thread::CpuSet;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::{FromBytes as _, IntoBytes};
 
 use super::abi::{
     ANSWER, COUNT, Counts, ECHO, ETHER_TYPE, GREETING, HELLO, Header, TEXT_CAPACITY, VERSION,
@@ -193,8 +194,10 @@ fn logged_during(work: impl FnOnce()) -> Vec<String> {
     lines
 }
 
+// new: end
 // ---- The protocol -------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn the_program_runs() {
     program::main().unwrap();
@@ -230,6 +233,7 @@ fn an_echo_of_every_length_comes_back_the_same() {
     }
 }
 
+// new: end
 #[test]
 fn a_frame_in_pieces_comes_back_the_same() {
     // Beyond a page, a packet socket puts nothing but the Ethernet header in one piece.
@@ -259,6 +263,7 @@ fn an_answer_that_is_longer_than_the_link_allows_is_none() {
     }
 }
 
+// new: begin
 #[test]
 fn padding_is_not_echoed() {
     let wire = Wire::new();
@@ -282,6 +287,7 @@ fn all_may_be_asked_at_once() {
     assert_eq!((answer.to, answer.from), (To::Us, wire.theirs()), "the answer is for us alone");
 }
 
+// new: end
 #[test]
 fn a_program_that_writes_headers_itself_reads_them_too() {
     let wire = Wire::new();
@@ -303,6 +309,7 @@ fn sequence_numbers_come_back_as_they_were() {
     }
 }
 
+// new: begin
 #[test]
 fn questions_and_nonsense_are_counted() {
     let wire = Wire::new();
@@ -315,6 +322,7 @@ fn questions_and_nonsense_are_counted() {
     assert_eq!(wire.counts(), (answered + 4, ignored + 1));
 }
 
+// new: end
 #[test]
 fn loopback_works_as_well() {
     let _watchdog = Watchdog::new(TOO_LONG);
@@ -337,6 +345,7 @@ fn loopback_works_as_well() {
 
 // ---- What is no question ------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn malformed_questions_are_ignored_and_counted() {
     let wire = Wire::new();
@@ -384,6 +393,7 @@ fn malformed_questions_are_ignored_and_counted() {
     assert!(cases.len() >= 40);
 }
 
+// new: end
 #[test]
 fn who_cannot_be_answered_is_ignored() {
     let wire = Wire::new();
@@ -397,6 +407,7 @@ fn who_cannot_be_answered_is_ignored() {
     }
 }
 
+// new: begin
 #[test]
 fn what_is_for_others_is_none_of_its_business() {
     let wire = Wire::new();
@@ -427,6 +438,7 @@ fn answers_are_not_answered() {
     }
 }
 
+// new: end
 #[test]
 fn a_frame_with_a_vlan_tag_is_for_that_vlan() {
     let wire = Wire::new();
@@ -598,16 +610,18 @@ fn a_client_that_nobody_here_wrote_is_answered() {
 
 // ---- The log ------------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn nobody_on_the_network_writes_lines_of_others_into_the_log() {
     let wire = Wire::new();
     let lines = logged_during(|| {
-        wire.ask(HELLO, b"x\ncallgate_packet: received: y\r\x1b[31m");
+        wire.ask(HELLO, b"x\nforged: received: y\r\x1b[31m");
         wire.ask(HELLO, b"\0");
     });
-    assert_eq!(lines, [r"x\ncallgate_packet: received: y\r\x1b[31m", r"\x00"]);
+    assert_eq!(lines, [r"x\nforged: received: y\r\x1b[31m", r"\x00"]);
 }
 
+// new: end
 #[test]
 fn greeting_a_lot_does_not_flood_the_log() {
     let wire = Wire::new();
@@ -640,6 +654,7 @@ fn who_watches_the_wire_sees_the_same_frames() {
     }
 }
 
+// new: begin
 #[test]
 fn each_network_namespace_counts_for_itself() {
     let count = || {
@@ -663,6 +678,7 @@ fn each_network_namespace_counts_for_itself() {
     assert_eq!(wire.counts(), (before.0 + 1, before.1), "and nothing of that is counted here");
 }
 
+// new: end
 #[test]
 fn a_network_namespace_may_go_while_it_is_asked() {
     let _watchdog = Watchdog::new(TOO_LONG);
@@ -782,6 +798,7 @@ fn two_who_ask_at_once_get_their_own_answers() {
 
 // ---- The module ---------------------------------------------------------------------------------
 
+// new: begin
 #[test]
 fn without_the_module_nobody_answers() {
     let wire = Wire::new();
@@ -792,6 +809,7 @@ fn without_the_module_nobody_answers() {
     assert_eq!(wire.counts(), (1, 0), "it begins anew");
 }
 
+// new: end
 #[test]
 fn it_is_listed_while_it_is_there() {
     let listed = || {
@@ -833,6 +851,7 @@ fn it_unloads_while_sockets_are_open() {
     assert_eq!(wire.ask(ECHO, b"works"), b"works");
 }
 
+// new: begin
 /// A question in a loop of others, which may go unanswered.
 fn try_echo(wire: &Mutex<Wire>, payload: &[u8]) -> Use {
     let wire = wire.lock().unwrap();
@@ -850,6 +869,7 @@ fn it_unloads_while_it_answers() {
     assert_eq!(wire.into_inner().unwrap().ask(ECHO, b"works"), b"works");
 }
 
+// new: end
 #[test]
 fn it_unloads_in_a_flood() {
     let wire = Wire::with_mtu(9000);
