@@ -22,17 +22,23 @@ $(obj)/kernel/callgate_kernel.o: private modfile = callgate_kernel
 $(obj)/kernel/callgate_kernel.o: $(obj)/kernel/bindings_generated.rs
 
 # What kernel/bindings.h adds to kernel::bindings, by the kernel's own rule for bindgen
-# (rust/Makefile). At its end the file uses every item once: see kernel/bindings.rs.
+# (rust/Makefile), which a distribution's build tree does not have. At its end the file uses every item
+# once: see kernel/bindings.rs.
 export CALLGATE_BINDINGS := $(abspath $(obj)/kernel/bindings_generated.rs)
 
-bindgen_flags = $(shell grep -hEv '^\#|^$$' $(srctree)/rust/bindgen_parameters $(src)/kernel/bindgen_parameters)
+# bindgen reads C by clang, and where the kernel is built by gcc, clang knows not all of the flags. None
+# that begins so changes a type, but for those that are added back.
+bindgen_c_flags = $(filter-out -f% -m% --param=%,$(c_flags)) \
+	-w -fms-extensions -fshort-wchar -funsigned-char -fno-builtin
+
+bindgen_flags = $(shell grep -hEv '^\#|^$$' $(src)/kernel/bindgen_parameters)
 
 quiet_cmd_callgate_bindgen = BINDGEN $(quiet_modtag) $@
       cmd_callgate_bindgen = \
 	$(BINDGEN) $< $(bindgen_flags) --rust-target 1.85 \
 		--use-core --with-derive-default --ctypes-prefix ffi --no-layout-tests \
 		--no-debug '.*' --enable-function-attribute-detection \
-		-o $@ -- $(c_flags) -fno-builtin -D__BINDGEN__ -DMODULE; \
+		-o $@ -- $(bindgen_c_flags) -D__BINDGEN__ -DMODULE; \
 	sed -Ei 's/\bRUST_CONST_HELPER_//' $@; \
 	sed -Ene 's/^pub (const|static|type|struct|union|enum) (\w+).*/use super::\2 as _;/p' \
 	    -e 's/^pub use self::\w+ as (\w+);/use super::\1 as _;/p' \
@@ -40,8 +46,7 @@ quiet_cmd_callgate_bindgen = BINDGEN $(quiet_modtag) $@
 	    $@ > $@.uses; cat $@.uses >> $@; rm $@.uses
 
 targets += kernel/bindings_generated.rs
-$(obj)/kernel/bindings_generated.rs: $(src)/kernel/bindings.h $(src)/kernel/bindgen_parameters \
-    $(srctree)/rust/bindgen_parameters FORCE
+$(obj)/kernel/bindings_generated.rs: $(src)/kernel/bindings.h $(src)/kernel/bindgen_parameters FORCE
 	$(call if_changed_dep,callgate_bindgen)
 
 # The library's documentation. No flag that only matters to generated code gets here.
