@@ -102,6 +102,10 @@ enum Command {
         /// Only for this kernel.
         #[arg(long, value_enum)]
         kernel: Option<KernelArgument>,
+        /// Only the modules, for a kernel that is not callgate's: against its build tree, with the compilers
+        /// that it was built with. The running kernel's is /lib/modules/$(uname -r)/build.
+        #[arg(long, value_name = "DIR", conflicts_with = "kernel")]
+        kdir: Option<PathBuf>,
     },
     /// Start a project of your own: a folder with a module, a program and tests.
     New {
@@ -189,7 +193,8 @@ fn main() -> ExitCode {
         Err(error) if error.is::<doctor::Told>() => ExitCode::from(3),
         Err(error) => {
             anstream::eprintln!("callgate: {error:#}");
-            ExitCode::from(if error.is::<lab::doctor::Missing>() {
+            let missing = error.is::<lab::doctor::Missing>() || error.is::<lab::kdir::Unsuited>();
+            ExitCode::from(if missing {
                 3
             } else if error.is::<Usage>() {
                 2
@@ -272,7 +277,16 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             show::gates(&project.gates, json)?;
             Ok(Outcome::Passed)
         }
-        Command::Build { kernel } => {
+        Command::Build {
+            kdir: Some(directory),
+            ..
+        } => {
+            for module in lab::kdir::build(&lab, &project, &directory)? {
+                println!("{}", module.display());
+            }
+            Ok(Outcome::Passed)
+        }
+        Command::Build { kernel, kdir: None } => {
             lab::doctor::ensure(Needs::BUILD_AND_RUN)?;
             run::build(&lab, &project, &flavours(kernel)).map(|()| Outcome::Passed)
         }

@@ -26,6 +26,7 @@ fn wrong_usage_is_exit_status_2() {
         &[],
         &["demo", "--frobnicate"],
         &["test", "no-gate"],
+        &["build", "--kdir", "/", "--kernel", "debug"],
     ] {
         let output = callgate(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -61,6 +62,21 @@ fn list_names_every_gate_with_its_title() {
     let json: serde_json::Value =
         serde_json::from_slice(&callgate(&["list", "--json"]).stdout).unwrap();
     assert_eq!(json.as_array().unwrap().len(), list.lines().count());
+}
+
+#[test]
+fn a_directory_that_no_kernel_was_built_in_is_exit_status_3_and_says_what_to_do() {
+    for (directory, advice) in [
+        ("/nowhere", "there is no such directory"),
+        (env!("CARGO_MANIFEST_DIR"), "no kernel was built there"),
+        ("/lib/modules/7.3.4-none/build", "that is no build tree"),
+    ] {
+        let output = callgate(&["build", "--kdir", directory]);
+        assert_eq!(output.status.code(), Some(3), "{directory}");
+        assert_eq!(stdout(&output), "", "{directory}");
+        let said = stderr(&output);
+        assert!(said.contains(directory) && said.contains(advice), "{said}");
+    }
 }
 
 #[test]

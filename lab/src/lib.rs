@@ -4,7 +4,8 @@
 //!
 //! Top down: [`run`] does what a command asks for with a [`project`], with a [`kernel`], the [`modules`] and
 //! the [`userspace`] built for it, in a [`vm`] whose console [`splat`] reads and whose end [`verdict`]
-//! judges. The [`book`] is made of the checkout alone. [`doctor`], [`fetch`] and [`toolchain`] see to it
+//! judges. [`kdir`] builds the modules for a kernel of the user's own. The [`book`] is made of the checkout
+//! alone. [`doctor`], [`fetch`] and [`toolchain`] see to it
 //! that all of that can be built.
 
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod editor;
 pub mod fetch;
 pub mod gates;
 pub mod initramfs;
+pub mod kdir;
 pub mod kernel;
 pub mod modules;
 pub mod patches;

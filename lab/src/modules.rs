@@ -30,6 +30,17 @@ pub fn build(
     Ok(output)
 }
 
+/// The modules that the last build in `output` made.
+pub fn built(output: &Path) -> Result<Vec<PathBuf>> {
+    let order = output.join("modules.order");
+    let order =
+        std::fs::read_to_string(&order).with_context(|| format!("reading {}", order.display()))?;
+    let modules = order
+        .lines()
+        .map(|object| output.join(object).with_extension("ko"));
+    Ok(modules.collect())
+}
+
 /// Lints every module and the kernel library; a warning is an error. In callgate's own checkout, where nothing
 /// of the library is left out, builds its documentation as well.
 pub fn lint(lab: &Lab, tools: &kernel::Tools, kernel: &Kernel, project: &Project) -> Result<()> {

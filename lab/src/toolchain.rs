@@ -101,6 +101,13 @@ impl Toolchain {
     }
 }
 
+/// The directory of the newest libclang that is where a supported clang has it, for `LIBCLANG_PATH`.
+/// Without it, bindgen looks in places of its own.
+pub fn newest_libclang(machine: &Machine) -> Option<PathBuf> {
+    let mut found = Toolchain::candidates(machine).into_iter();
+    found.find_map(|candidate| candidate.libclang)
+}
+
 /// The compiler that cargo and kbuild will call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rustc {
