@@ -67,6 +67,9 @@ fn load_hint(errno: Errno) -> &'static str {
         Errno::PERM => "this needs CAP_SYS_MODULE: run as root",
         Errno::NOEXEC => "it was built for another kernel: build it against the one that runs",
         Errno::NOENT => "it needs something no loaded module offers: see the kernel's log",
+        Errno::KEYREJECTED => {
+            "this kernel loads only signed modules: sign it with a key that the kernel knows"
+        }
         _ => "the kernel's log says why",
     }
 }
@@ -132,6 +135,18 @@ pub fn unload(name: &str) -> Result<(), Error> {
 pub fn is_loaded(name: &str) -> Result<bool, Error> {
     let list = fs::read_to_string("/proc/modules").map_err(Error::List)?;
     Ok(lists(&list, name))
+}
+
+/// Whether the kernel refuses modules without a valid signature, with [`Errno::KEYREJECTED`]. What locks the
+/// kernel down, as Secure Boot does, does so without saying it here.
+///
+/// # References
+///  - [Linux](https://docs.kernel.org/admin-guide/module-signing.html)
+#[must_use]
+pub fn must_be_signed() -> bool {
+    let enforced = fs::read("/sys/module/module/parameters/sig_enforce");
+    // There is no such file where the kernel checks no signatures.
+    enforced.is_ok_and(|value| value.starts_with(b"Y"))
 }
 
 /// Whether a text like that of `/proc/modules` has `name` as a live module.
