@@ -17,8 +17,8 @@ use std::time::Duration;
 /// silent for a while as it boots, the longer the busier the host is.
 fn limits(flavour: Flavour) -> Limits {
     let silence = match flavour {
-        Flavour::Release => Duration::from_secs(15),
         Flavour::Debug => Duration::from_mins(1),
+        Flavour::Release | Flavour::Distro => Duration::from_secs(15),
     };
     Limits {
         silence,
@@ -45,8 +45,12 @@ pub fn run(lab: &Lab, project: &Project, name: &str, flavour: Flavour) -> Result
             "there is no fault `{name}`; `plant list` lists them"
         ))
     })?;
-    if fault.needs_debug_kernel() && flavour == Flavour::Release {
+    if fault.needs_debug_kernel() && flavour != Flavour::Debug {
         let why = "only the debug kernel notices that: add --kernel debug";
+        return Err(Usage(format!("{name}: {why}")).into());
+    }
+    if fault.kind().is_some() && flavour == Flavour::Distro {
+        let why = "its module cannot be built against the distribution's tree: see Kbuild";
         return Err(Usage(format!("{name}: {why}")).into());
     }
     let prepared = prepared(lab, project, Needs::BUILD_AND_RUN, &[flavour])?;

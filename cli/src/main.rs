@@ -165,6 +165,8 @@ enum AccelArgument {
 enum KernelArgument {
     Release,
     Debug,
+    /// As a distribution builds its own: by gcc, loading only versioned and signed modules.
+    Distro,
 }
 
 impl From<KernelArgument> for Flavour {
@@ -172,6 +174,7 @@ impl From<KernelArgument> for Flavour {
         match argument {
             KernelArgument::Release => Flavour::Release,
             KernelArgument::Debug => Flavour::Debug,
+            KernelArgument::Distro => Flavour::Distro,
         }
     }
 }
@@ -287,8 +290,9 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             Ok(Outcome::Passed)
         }
         Command::Build { kernel, kdir: None } => {
-            lab::doctor::ensure(Needs::BUILD_AND_RUN)?;
-            run::build(&lab, &project, &flavours(kernel)).map(|()| Outcome::Passed)
+            let flavours = flavours(kernel);
+            lab::doctor::ensure(Needs::BUILD_AND_RUN.on(&flavours))?;
+            run::build(&lab, &project, &flavours).map(|()| Outcome::Passed)
         }
         Command::New {
             folder,
@@ -324,7 +328,7 @@ fn prepared(
     needs: Needs,
     flavours: &[Flavour],
 ) -> Result<run::Prepared> {
-    lab::doctor::ensure(needs)?;
+    lab::doctor::ensure(needs.on(flavours))?;
     run::prepare(lab, std::slice::from_ref(project), flavours)
 }
 

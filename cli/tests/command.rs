@@ -27,6 +27,7 @@ fn wrong_usage_is_exit_status_2() {
         &["demo", "--frobnicate"],
         &["test", "no-gate"],
         &["build", "--kdir", "/", "--kernel", "debug"],
+        &["plant", "warn", "--kernel", "distro"],
     ] {
         let output = callgate(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

@@ -12,10 +12,15 @@ use std::fmt;
 use anyhow::Result;
 
 use crate::command::check_interrupted;
+use crate::kernel::Flavour;
 use crate::toolchain::{Machine, Version};
 
 /// What a command is going to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is asked of the machine by itself"
+)]
 pub struct Needs {
     /// Build kernels, modules and programs.
     pub build: bool,
@@ -23,6 +28,8 @@ pub struct Needs {
     pub run: bool,
     /// Run the tests in it.
     pub test: bool,
+    /// Do so for the distribution's kernel.
+    pub distro: bool,
 }
 
 impl Needs {
@@ -31,25 +38,36 @@ impl Needs {
         build: true,
         run: false,
         test: false,
+        distro: false,
     };
     /// Running only.
     pub const RUN: Self = Self {
         build: false,
         run: true,
         test: false,
+        distro: false,
     };
     /// Everything but the tests.
     pub const BUILD_AND_RUN: Self = Self {
         build: true,
         run: true,
         test: false,
+        distro: false,
     };
-    /// Everything.
+    /// Everything, on the kernels that everything is proven on.
     pub const ALL: Self = Self {
         build: true,
         run: true,
         test: true,
+        distro: false,
     };
+
+    /// The same on kernels of these flavours.
+    #[must_use]
+    pub fn on(self, flavours: &[Flavour]) -> Self {
+        let distro = flavours.contains(&Flavour::Distro);
+        Self { distro, ..self }
+    }
 }
 
 /// How one requirement is met.
@@ -135,6 +153,9 @@ pub fn check_on(machine: &Machine, needs: Needs) -> Vec<Finding> {
     let mut findings = Vec::new();
     if needs.build {
         findings.extend(requirements::build(machine));
+    }
+    if needs.distro {
+        findings.extend(requirements::distro(machine));
     }
     if needs.run {
         findings.extend(requirements::run(machine));

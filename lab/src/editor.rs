@@ -21,7 +21,7 @@ const KERNEL_CRATES: [&str; 5] = ["core", "kernel", "pin_init", "zerocopy", "zer
 pub fn describe(lab: &Lab, tools: &Tools, kernel: &Kernel, project: &Project) -> Result<()> {
     let output = modules::directory(project, kernel);
     let _lock = modules::claim(lab, &output)?;
-    modules::make(tools, kernel, project, &output)
+    modules::make(lab, tools, kernel, project, &output)?
         .arg("rust-analyzer")
         .run()
         .context("describing the kernel's crates for rust-analyzer")?;

@@ -19,13 +19,15 @@ use std::path::{Path, PathBuf};
 /// Changes whenever the steps in this file change what they make of the same inputs.
 const RECIPE: u32 = 2;
 
-/// The two kernels that everything is proven on.
+/// The kernels that everything is proven on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// Small and quick, without checks.
     Release,
     /// With every check that turns a silent mistake into a splat.
     Debug,
+    /// Made as a distribution makes its own: by gcc, with versioned and signed modules.
+    Distro,
 }
 
 impl Flavour {
@@ -34,6 +36,10 @@ impl Flavour {
         match self {
             Flavour::Release => &["kernel/config/release.config"],
             Flavour::Debug => &["kernel/config/release.config", "kernel/config/debug.config"],
+            Flavour::Distro => &[
+                "kernel/config/release.config",
+                "kernel/config/distro.config",
+            ],
         }
     }
 
@@ -42,6 +48,7 @@ impl Flavour {
         match self {
             Flavour::Release => 1700,
             Flavour::Debug => 1800,
+            Flavour::Distro => 2090,
         }
     }
 }
@@ -51,6 +58,7 @@ impl fmt::Display for Flavour {
         f.write_str(match self {
             Flavour::Release => "release",
             Flavour::Debug => "debug",
+            Flavour::Distro => "distro",
         })
     }
 }
@@ -58,7 +66,7 @@ impl fmt::Display for Flavour {
 /// A kernel that is ready.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    /// Which of the two it is.
+    /// Which of them it is.
     pub flavour: Flavour,
     /// Its version, such as `7.3.4`.
     pub version: String,
@@ -78,7 +86,15 @@ impl Kernel {
     pub fn build_tree(&self) -> PathBuf {
         self.directory.join("build")
     }
+
+    /// The key that the distribution's kernel knows, with its certificate. As a distribution keeps it to
+    /// itself, it is not in the build tree.
+    pub fn signing_key(&self) -> PathBuf {
+        self.directory.join(SIGNING_KEY)
+    }
 }
+
+const SIGNING_KEY: &str = "signing_key.pem";
 
 /// The programs that kernels and modules are built with.
 #[derive(Clone, Debug)]
@@ -100,13 +116,18 @@ impl Tools {
         })
     }
 
-    /// The make command for a kernel tree, with the compilers that every kernel is built with.
-    pub fn make(&self, tree: &Path) -> Cmd<'static> {
+    /// The make command for a kernel tree, with the compilers that kernels of this flavour are built with.
+    pub fn make(&self, flavour: Flavour, tree: &Path) -> Cmd<'static> {
         let make = Cmd::new("make")
             .arg("-C")
             .arg(tree)
             .arg("ARCH=x86_64")
-            .arg(format!("LLVM={}", self.llvm.make_llvm()))
+            .args(match flavour {
+                Flavour::Release | Flavour::Debug => {
+                    Some(format!("LLVM={}", self.llvm.make_llvm()))
+                }
+                Flavour::Distro => None,
+            })
             .arg(format!("BINDGEN={}", self.bindgen.display()))
             .arg(format!(
                 "-j{}",
@@ -124,6 +145,15 @@ impl Tools {
             Some(directory) => make.env("LIBCLANG_PATH", directory),
             None => make,
         }
+    }
+
+    /// What decides the code of a kernel of this flavour, beside its sources and rustc.
+    fn identity(&self, flavour: Flavour) -> Result<String> {
+        let says = |program: &str| Cmd::new(program).arg("--version").output();
+        Ok(match flavour {
+            Flavour::Release | Flavour::Debug => self.llvm.clang.to_string(),
+            Flavour::Distro => says("gcc")? + &says("ld")? + &says("pahole")?,
+        })
     }
 }
 
@@ -164,7 +194,7 @@ fn describe(lab: &Lab, tools: &Tools, flavour: Flavour, source: &Source) -> Resu
     for part in [
         &RECIPE.to_string(),
         &source.identity,
-        &tools.llvm.clang.to_string(),
+        &tools.identity(flavour)?,
         &tools.rustc,
         &fragments(lab, flavour)?,
         &patches::find(lab)?.1,
@@ -185,21 +215,27 @@ fn describe(lab: &Lab, tools: &Tools, flavour: Flavour, source: &Source) -> Resu
     })
 }
 
-/// The fragments of a flavour in one, without their comments.
+/// The fragments of a flavour in one.
 fn fragments(lab: &Lab, flavour: Flavour) -> Result<String> {
-    let mut merged = String::new();
-    for fragment in flavour.fragments() {
+    let texts = flavour.fragments().iter().map(|fragment| {
         let path = lab.source.join(fragment);
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        for line in text.lines() {
-            let line = line.split('#').next().unwrap_or_default().trim();
-            if !line.is_empty() {
-                writeln!(merged, "{line}")?;
-            }
+        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    });
+    Ok(merged(&texts.collect::<Result<String>>()?))
+}
+
+/// The lines of fragments without their comments. A later line about an option takes the place of an earlier
+/// one.
+fn merged(fragments: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in fragments.lines() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if let Some((option, _)) = line.split_once('=') {
+            lines.retain(|old| !old.starts_with(&format!("{option}=")));
+            lines.push(format!("{line}\n"));
         }
     }
-    Ok(merged)
+    lines.concat()
 }
 
 /// The unpacked source with our patches in it. The caller holds the lock under which kernels are built.
@@ -231,7 +267,7 @@ fn build(lab: &Lab, tools: &Tools, kernel: &Kernel, source: &Path) -> Result<()>
     fs::create_dir_all(&objects)?;
     let make = |log: &str| {
         tools
-            .make(source)
+            .make(*flavour, source)
             .arg(format!("O={}", objects.display()))
             .log(lab.cache.log_file(&format!("{flavour}-{log}")))
     };
@@ -252,7 +288,7 @@ fn build(lab: &Lab, tools: &Tools, kernel: &Kernel, source: &Path) -> Result<()>
     drop(step);
 
     let scratch = lab.cache.scratch("kernel")?;
-    prune(source, &objects, scratch.path(), make("prune"))?;
+    prune(*flavour, source, &objects, scratch.path(), make("prune"))?;
     lab.cache.publish(scratch, directory)?;
     fs::remove_dir_all(&objects).context("removing the object tree")
 }
@@ -310,7 +346,7 @@ fn dropped<'a>(wanted: &'a str, config: &str) -> Vec<&'a str> {
 ///
 /// The kernel's own script for that, the one that its Debian and RPM packages are made with, leaves
 /// out what modules in Rust need; that is added.
-fn prune(source: &Path, objects: &Path, into: &Path, make: Cmd) -> Result<()> {
+fn prune(flavour: Flavour, source: &Path, objects: &Path, into: &Path, make: Cmd) -> Result<()> {
     let tree = into.join("build");
     fs::copy(objects.join("arch/x86/boot/bzImage"), into.join("bzImage"))?;
     make.arg("run-command")
@@ -321,12 +357,31 @@ fn prune(source: &Path, objects: &Path, into: &Path, make: Cmd) -> Result<()> {
         .run()
         .context("taking what modules need from the kernel's tree")?;
     fs::copy(objects.join(".config"), tree.join(".config"))?;
-    // Crates as the compiler wants them, and their sources for rust-analyzer.
-    copy_matching(
-        &objects.join("rust"),
-        &tree.join("rust"),
-        &["rmeta", "so", "rs"],
-    )?;
+    // Crates as the compiler wants them.
+    copy_matching(&objects.join("rust"), &tree.join("rust"), &["rmeta", "so"])?;
+    match flavour {
+        Flavour::Release | Flavour::Debug => copy_rust_sources(source, objects, &tree)?,
+        Flavour::Distro => {
+            fs::copy(
+                objects.join("certs").join(SIGNING_KEY),
+                into.join(SIGNING_KEY),
+            )?;
+            // What pahole makes the types of modules from.
+            Cmd::new("objcopy")
+                .arg("--only-section=.BTF")
+                .arg(objects.join("vmlinux"))
+                .arg(tree.join("vmlinux"))
+                .run()?;
+        }
+    }
+    // The kernel's own client of netlink specifications.
+    let ynl = "tools/net/ynl/pyynl";
+    copy_matching(&source.join(ynl), &tree.join(ynl), &["py"])
+}
+
+/// Copies what rust-analyzer looks into. No distribution's build tree has it.
+fn copy_rust_sources(source: &Path, objects: &Path, tree: &Path) -> Result<()> {
+    copy_matching(&objects.join("rust"), &tree.join("rust"), &["rs"])?;
     copy_matching(&source.join("rust"), &tree.join("rust"), &["rs"])?;
     for file in [
         "Makefile",
@@ -335,9 +390,7 @@ fn prune(source: &Path, objects: &Path, into: &Path, make: Cmd) -> Result<()> {
     ] {
         fs::copy(source.join("rust").join(file), tree.join("rust").join(file))?;
     }
-    // The kernel's own client of netlink specifications.
-    let ynl = "tools/net/ynl/pyynl";
-    copy_matching(&source.join(ynl), &tree.join(ynl), &["py"])
+    Ok(())
 }
 
 /// Copies the files below `from` that end in one of `extensions`.
@@ -370,6 +423,12 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_line_about_an_option_counts() {
+        let fragments = "# A\n\nCONFIG_A=y   # why\nCONFIG_AB=y\n# more\nCONFIG_A=n\n";
+        assert_eq!(merged(fragments), "CONFIG_AB=y\nCONFIG_A=n\n");
+    }
 
     #[test]
     fn a_dropped_option_is_noticed() {

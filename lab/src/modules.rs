@@ -5,12 +5,14 @@
 use crate::Lab;
 use crate::cache::Lock;
 use crate::command::{Cmd, step};
-use crate::kernel::{self, Kernel};
+use crate::kdir;
+use crate::kernel::{self, Flavour, Kernel};
 use crate::project::Project;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
-/// Builds every module of a project for a kernel, and gives the directory that they are in.
+/// Builds every module of a project for a kernel, and gives the directory that they are in, as the
+/// kernel takes them.
 pub fn build(
     lab: &Lab,
     tools: &kernel::Tools,
@@ -23,11 +25,39 @@ pub fn build(
         "building the modules for the {} kernel",
         kernel.flavour
     ));
-    make(tools, kernel, project, &output)
+    make(lab, tools, kernel, project, &output)?
         .arg("modules")
         .run()
         .context("building the modules")?;
-    Ok(output)
+    match kernel.flavour {
+        Flavour::Release | Flavour::Debug => Ok(output),
+        Flavour::Distro => sign(kernel, &output),
+    }
+}
+
+/// Signs the modules built in `output`, as a distribution's user does, and gives the directory that they are
+/// in. The debug information that they are made with, for their types, is left out: no module may change
+/// after it is signed.
+fn sign(kernel: &Kernel, output: &Path) -> Result<PathBuf> {
+    let signed = output.join("signed");
+    std::fs::create_dir_all(&signed)?;
+    let key = kernel.signing_key();
+    for module in built(output)? {
+        let name = module.file_name().unwrap_or_default();
+        // Whoever reads the signed modules meanwhile finds the old one or the new one.
+        let [stripped, new] = ["stripped", "new"].map(|name| signed.join(name));
+        Cmd::new("strip")
+            .args(["--strip-debug", "-o"])
+            .args([&stripped, &module])
+            .run()?;
+        Cmd::new(kernel.build_tree().join("scripts/sign-file"))
+            .arg("sha512")
+            .args([&key, &key, &stripped, &new])
+            .run()?;
+        std::fs::rename(new, signed.join(name))?;
+    }
+    std::fs::remove_file(signed.join("stripped"))?;
+    Ok(signed)
 }
 
 /// The modules that the last build in `output` made.
@@ -49,7 +79,7 @@ pub fn lint(lab: &Lab, tools: &kernel::Tools, kernel: &Kernel, project: &Project
     let _lock = claim(lab, &output)?;
     let _step = step("linting the kernel side");
     let whole = project.root == lab.source;
-    make(tools, kernel, project, &output)
+    make(lab, tools, kernel, project, &output)?
         .args(["modules", "CLIPPY=1", "KRUSTFLAGS=--deny=warnings"])
         .args(whole.then_some("DOC=1"))
         .run()
@@ -71,14 +101,21 @@ pub fn claim(lab: &Lab, output: &Path) -> Result<Lock> {
 
 /// The make command for everything in the project's Kbuild file.
 pub fn make(
+    lab: &Lab,
     tools: &kernel::Tools,
     kernel: &Kernel,
     project: &Project,
     output: &Path,
-) -> Cmd<'static> {
-    tools
-        .make(&kernel.build_tree())
-        .arg(format!("M={}", project.root.display()))
-        .arg(format!("MO={}", output.display()))
-        .log(project.log_file(&format!("modules-{}", kernel.flavour)))
+) -> Result<Cmd<'static>> {
+    let make = match kernel.flavour {
+        Flavour::Release | Flavour::Debug => tools
+            .make(kernel.flavour, &kernel.build_tree())
+            .arg(format!("M={}", project.root.display()))
+            .arg(format!("MO={}", output.display())),
+        // By no more than what is known of anybody's kernel.
+        Flavour::Distro => {
+            kdir::Ready::find(lab, &kernel.build_tree())?.make(&project.root, output)
+        }
+    };
+    Ok(make.log(project.log_file(&format!("modules-{}", kernel.flavour))))
 }

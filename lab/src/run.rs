@@ -59,8 +59,13 @@ pub fn prepare(lab: &Lab, projects: &[Project], flavours: &[Flavour]) -> Result<
 /// Builds what is missing, and describes the kernel side for editors.
 pub fn build(lab: &Lab, project: &Project, flavours: &[Flavour]) -> Result<()> {
     let Prepared { tools, kernels, .. } = prepare(lab, std::slice::from_ref(project), flavours)?;
-    let (kernel, _) = kernels.first().context("no kernel was asked for")?;
-    editor::describe(lab, &tools, kernel, project)
+    // The distribution's tree has no sources that an editor could show.
+    let described = kernels
+        .iter()
+        .find(|(kernel, _)| kernel.flavour != Flavour::Distro);
+    described.map_or(Ok(()), |(kernel, _)| {
+        editor::describe(lab, &tools, kernel, project)
+    })
 }
 
 /// Lints both sides, and builds the documentation of callgate's own kernel side, with a warning being an

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use lab::doctor::{Finding, Needs, Remedy, State, check_on, install_command};
+use lab::kernel::Flavour;
 use lab::toolchain::{LLVM_TOOLS, Machine, Toolchain, Version};
 
 fn empty(name: &str) -> PathBuf {
@@ -81,6 +82,23 @@ fn on_an_empty_machine_everything_is_missing_with_reason_and_package() {
         let remedy = &finding(&findings, name).remedy;
         assert_eq!(remedy, &Remedy::Packages(vec![package.to_owned()]));
     }
+    let names = |needs| {
+        let findings = check_on(&machine(&empty("bare")), needs);
+        findings.into_iter().map(|finding| finding.name).collect()
+    };
+    let (usual, distro): (Vec<_>, Vec<_>) =
+        (names(Needs::ALL), names(Needs::ALL.on(&[Flavour::Distro])));
+    let more: Vec<_> = distro.iter().filter(|name| !usual.contains(name)).collect();
+    assert_eq!(
+        more,
+        [
+            "gcc",
+            "pahole",
+            "openssl",
+            "libcrypto and its headers",
+            "libdw and its headers"
+        ]
+    );
     let command = install_command(&findings);
     assert!(
         command

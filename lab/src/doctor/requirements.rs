@@ -2,9 +2,9 @@
 
 //! The list of what is needed, and why.
 //!
-//! Not needed to build, though often named: libssl-dev and openssl (no module is signed), pahole (no
-//! BTF), cpio, rsync, kmod, perl, python3. None of them is in the commands that kbuild records for our
-//! kernels.
+//! Not needed to build, though often named: cpio, rsync, kmod, perl, python3. None of them is in the
+//! commands that kbuild records for our kernels. Nor is what signs modules and describes their types, but
+//! for the distribution's kernel.
 
 use crate::toolchain::{LLVM, LLVM_INSTALL, LLVM_TOOLS, Machine, Toolchain, Version};
 
@@ -109,6 +109,51 @@ pub(super) fn build(machine: &Machine) -> Vec<Finding> {
         );
         findings.push(curl.check(machine));
     }
+    findings
+}
+
+/// What only the distribution's kernel needs.
+const DISTRO_TOOLS: &[Tool] = &[
+    tool(
+        "gcc",
+        "compiles the distribution's kernel",
+        "gcc",
+        Some(Version::new(8, 1, 0)),
+    ),
+    tool(
+        "pahole",
+        "describes the types of the distribution's kernel and its modules",
+        "pahole",
+        // The first that leaves out Rust's types.
+        Some(Version::new(1, 24, 0)),
+    ),
+    tool(
+        "openssl",
+        "makes the key that the distribution's kernel knows",
+        "openssl",
+        None,
+    ),
+];
+
+pub(super) fn distro(machine: &Machine) -> Vec<Finding> {
+    let mut findings: Vec<_> = DISTRO_TOOLS
+        .iter()
+        .map(|tool| tool.check(machine))
+        .collect();
+    findings.push(library(
+        "libcrypto and its headers",
+        "the kernel's own program that signs modules is made with it",
+        &["-include", "openssl/cms.h", "-lcrypto"],
+        "libssl-dev",
+        machine,
+    ));
+    findings.push(library(
+        "libdw and its headers",
+        "the kernel's own program that versions symbols reads debug information with it",
+        &["-include", "elfutils/libdwfl.h", "-ldw"],
+        "libdw-dev",
+        machine,
+    ));
     findings
 }
 
