@@ -32,22 +32,16 @@ pub struct Cache {
 impl Cache {
     /// Opens the user's cache, making it when it is not there, and removes what dead runs left.
     pub fn open() -> Result<Self> {
-        let var = |name| {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|p| p.is_absolute())
-        };
-        let base = var("XDG_CACHE_HOME").or_else(|| var("HOME").map(|home| home.join(".cache")));
-        match base {
-            Some(base) => Self::open_at(base.join("callgate")),
-            None => bail!(
+        let Some(place) = user_directory("XDG_CACHE_HOME", ".cache") else {
+            bail!(
                 "no place for the cache: set XDG_CACHE_HOME (or HOME) to the absolute path of a \
                  directory with room for a few gigabytes"
-            ),
-        }
+            );
+        };
+        Self::open_at(place).context("no place for the cache; XDG_CACHE_HOME names another")
     }
 
-    /// Opens a cache at a place of the caller's choice.
+    /// Opens a cache, or what is made and kept by the same rules, at a place of the caller's choice.
     pub fn open_at(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
         let make = || -> io::Result<()> {
@@ -55,10 +49,7 @@ impl Cache {
             fs::create_dir_all(root.join(SCRATCH))?;
             Ok(rustix::fs::access(&root, rustix::fs::Access::WRITE_OK)?)
         };
-        make().with_context(|| {
-            let root = root.display();
-            format!("the cache {root} cannot be written; XDG_CACHE_HOME names another place")
-        })?;
+        make().with_context(|| format!("{} cannot be written", root.display()))?;
         scratch::remove_stale(&root.join(SCRATCH));
         Ok(Self { root })
     }
@@ -149,6 +140,19 @@ impl Cache {
         }
         Ok(to)
     }
+}
+
+/// callgate's own among the user's directories of one kind: below the one that `variable` names, else below
+/// `default` in the home directory.
+pub fn user_directory(variable: &str, default: &str) -> Option<PathBuf> {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute(variable)
+        .or_else(|| absolute("HOME").map(|home| home.join(default)))
+        .map(|directory| directory.join("callgate"))
 }
 
 fn publishing(to: &Path) -> String {
