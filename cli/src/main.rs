@@ -7,6 +7,7 @@
 mod demo;
 mod doctor;
 mod faults;
+mod home;
 mod new;
 mod progress;
 mod show;
@@ -218,9 +219,12 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
         ))
         .into());
     }
+    let cache = Cache::open()?;
+    let home = home::find(&cache)?;
     let lab = Lab {
-        cache: Cache::open()?,
-        source: source()?,
+        cache,
+        source: home.source,
+        output: home.output,
         kernel_source: arguments.kernel_source,
         accel: arguments.accel.map(|accel| match accel {
             AccelArgument::Kvm => Accel::Kvm,
@@ -375,23 +379,5 @@ fn project(lab: &Lab) -> Result<Project> {
 
 /// callgate itself.
 fn own(lab: &Lab) -> Result<Project> {
-    let output = lab.source.join("target/callgate");
-    Project::checkout(lab.source.clone(), output)
-}
-
-/// The checkout around the current directory, else the one this command was built from.
-fn source() -> Result<PathBuf> {
-    let here = std::env::current_dir().context("where are we?")?;
-    let is_ours = |directory: &&Path| {
-        directory.join("gates").is_dir() && directory.join("kernel/config").is_dir()
-    };
-    let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let Some(found) = here
-        .ancestors()
-        .find(is_ours)
-        .or(built_from.filter(is_ours))
-    else {
-        bail!("this is not a checkout of callgate; change into one");
-    };
-    Ok(found.to_owned())
+    Project::checkout(lab.source.clone(), lab.output.clone())
 }

@@ -43,6 +43,8 @@ pub struct Lab {
     pub cache: Cache,
     /// callgate's own source: what kernels and PID 1 are made of.
     pub source: PathBuf,
+    /// Where what is built from it goes.
+    pub output: PathBuf,
     /// A kernel tree of the user's, instead of a fetched one.
     pub kernel_source: Option<PathBuf>,
     /// How the VM's CPUs are run, instead of by what a probe boot finds.
