@@ -7,6 +7,7 @@
 mod demo;
 mod doctor;
 mod faults;
+mod generated;
 mod home;
 mod new;
 mod progress;
@@ -15,7 +16,7 @@ mod test;
 mod watch;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use lab::accel::Accel;
 use lab::cache::Cache;
 use lab::doctor::Needs;
@@ -36,7 +37,7 @@ use std::time::Instant;
 #[command(name = "callgate", version, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: AnyCommand,
     /// Show the commands that run, the kernel's console, and each test.
     #[arg(short, long, global = true)]
     verbose: bool,
@@ -46,6 +47,23 @@ struct Arguments {
     /// A Linux 7.3 source tree to build the kernels from, instead of a fetched one.
     #[arg(long, global = true, value_name = "DIR")]
     kernel_source: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum AnyCommand {
+    #[command(flatten)]
+    OfTheLab(Command),
+    /// Print what makes a shell complete this command's arguments.
+    Completions {
+        /// For this shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages.
+    #[command(hide = true)]
+    Man {
+        /// Into this directory.
+        directory: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -210,6 +228,17 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(arguments: Arguments) -> Result<Outcome> {
+    let command = match arguments.command {
+        AnyCommand::OfTheLab(command) => command,
+        AnyCommand::Completions { shell } => {
+            generated::completions(&Arguments::command(), shell)?;
+            return Ok(Outcome::Passed);
+        }
+        AnyCommand::Man { directory } => {
+            generated::manual(Arguments::command(), &directory)?;
+            return Ok(Outcome::Passed);
+        }
+    };
     if let Some(tree) = &arguments.kernel_source
         && !tree.join("Kbuild").is_file()
     {
@@ -239,7 +268,7 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             bail!("the kernel's build cannot work in `{path}`: it must be a path without spaces");
         }
     }
-    match arguments.command {
+    match command {
         Command::Demo { gates, json } => {
             check(&project, &gates)?;
             let needs = Needs::BUILD_AND_RUN;
