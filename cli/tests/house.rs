@@ -2,10 +2,13 @@
 
 //! The rules of the house that no compiler checks.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lab::doctor::{Needs, Remedy, check_on};
 use lab::gates::KernelSide;
+use lab::toolchain::Machine;
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -198,4 +201,44 @@ fn patches_have_our_files_as_they_are() {
         copies += old.matches(", to the letter:\n").count();
     }
     assert!(copies > 0);
+}
+
+/// Two lists of the same packages, in different languages.
+#[test]
+fn the_package_names_what_the_doctor_asks_for() {
+    let control = read(repository().join("debian/control"));
+    // A field whose first line has nothing but its name, and what is indented below it.
+    let field = |name: &str| -> BTreeSet<String> {
+        let (_, rest) = control.split_once(&format!("\n{name}:\n")).unwrap();
+        let lines = rest.lines().map_while(|line| line.strip_prefix(' '));
+        lines
+            .map(|line| line.trim_end_matches(',').to_owned())
+            .collect()
+    };
+    // A Debian without these is none.
+    let essential = ["bash", "tar", "util-linux"].map(str::to_owned);
+    let asked_for = |needs| -> BTreeSet<String> {
+        let findings = check_on(&Machine::with("/nonexistent", "/nonexistent"), needs);
+        let packages = findings
+            .into_iter()
+            .filter_map(|finding| match finding.remedy {
+                Remedy::Packages(packages) => Some(packages),
+                Remedy::Command(_) => None,
+            });
+        packages
+            .flatten()
+            .filter(|package| !essential.contains(package))
+            .collect()
+    };
+    let mut build_and_run = asked_for(Needs::BUILD_AND_RUN);
+    // That is for a machine without apt-get.
+    build_and_run.remove("curl");
+    assert_eq!(field("Recommends"), build_and_run);
+    let mut test = asked_for(Needs {
+        build: false,
+        run: false,
+        test: true,
+    });
+    test.extend(["cargo (>= 1.95)", "rustup"].map(str::to_owned));
+    assert_eq!(field("Suggests"), test);
 }
