@@ -227,6 +227,7 @@ fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "an arm for each command")]
 fn dispatch(arguments: Arguments) -> Result<Outcome> {
     let command = match arguments.command {
         AnyCommand::OfTheLab(command) => command,
