@@ -45,7 +45,7 @@ fn bash_completes_commands_options_and_values() {
     assert_eq!(offered(&["callgate", "test", "--fil"]), ["--filter"]);
     assert_eq!(
         offered(&["callgate", "test", "--kernel", ""]),
-        ["release", "debug"]
+        ["release", "debug", "distro"]
     );
     assert_eq!(offered(&["callgate", "--accel", "k"]), ["kvm"]);
 }
