@@ -84,7 +84,7 @@ pub fn create(source: &Path, order: &Order<'_>) -> Result<PathBuf> {
         .into_iter()
         .map(|gate| Part::of(source, gate, &name, order))
         .collect::<Result<Vec<_>>>()?;
-    if folder.exists() {
+    if folder.symlink_metadata().is_ok() {
         let folder = folder.display();
         return Err(Refused(format!("{folder} is there already: choose another name")).into());
     }
