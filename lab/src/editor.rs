@@ -56,21 +56,28 @@ fn add_ours(
     }
     let cfg = crates[find("kernel")?]["cfg"].clone();
     let library = crates.len();
-    let describe = |name: &str, root: &Path, dependencies: &[Value], env: Value| {
-        json!({
-            "display_name": name,
-            "root_module": root,
-            "edition": "2021",
-            "is_workspace_member": true,
-            "is_proc_macro": false,
-            "deps": dependencies,
-            "cfg": cfg,
-            "env": env,
-        })
-    };
+    let describe =
+        |name: &str, file: &Path, folders: &[&Path], dependencies: &[Value], env: Value| {
+            json!({
+                "display_name": name,
+                "root_module": file,
+                "source": { "include_dirs": folders, "exclude_dirs": [root.join("target")] },
+                "edition": "2021",
+                "is_workspace_member": true,
+                "is_proc_macro": false,
+                "deps": dependencies,
+                "cfg": cfg,
+                "env": env,
+            })
+        };
+    // In callgate's own checkout, the library has a file in common with the package of the user side.
+    let [kernel, user] = ["kernel", "user"].map(|folder| root.join(folder));
+    let shared = user.join("Cargo.toml").exists().then_some(&*user);
+    let folders: Vec<_> = [&*kernel].into_iter().chain(shared).collect();
     crates.push(describe(
         "callgate_kernel",
-        &root.join("kernel/callgate_kernel.rs"),
+        &kernel.join("callgate_kernel.rs"),
+        &folders,
         &dependencies,
         json!({ "RUST_MODFILE": "callgate_kernel", "CALLGATE_BINDINGS": bindings }),
     ));
@@ -79,6 +86,7 @@ fn add_ours(
         crates.push(describe(
             name,
             file,
+            &[package(file)],
             &dependencies,
             json!({ "RUST_MODFILE": name }),
         ));
@@ -86,22 +94,40 @@ fn add_ours(
     Ok(())
 }
 
+/// The folder of the Cargo package that a module's file is in.
+///
+/// A file belongs to one folder that rust-analyzer is told of, that with the longest path, and what is in
+/// another one is no part of its crate. So a folder with files of both sides must be known to both by the
+/// same path.
+fn package(file: &Path) -> &Path {
+    let mut folders = file.ancestors().skip(1);
+    let package = folders.find(|folder| folder.join("Cargo.toml").exists());
+    package.or(file.parent()).unwrap_or(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_gate_depends_on_the_library_and_the_library_on_the_kernel() {
+    /// What is added for one module in a checkout or a project at `root`, after the kernel's crates.
+    fn ours(root: &Path, name: &str, file: &Path) -> [Value; 2] {
         let kernels: Vec<_> = KERNEL_CRATES
             .iter()
             .map(|name| json!({ "display_name": name, "cfg": ["CONFIG_X"] }))
             .collect();
         let mut project = json!({ "crates": kernels });
-        let modules = [("callgate_ioctl".into(), "/r/gates/ioctl/module.rs".into())];
-        add_ours(&mut project, Path::new("/r"), &modules, Path::new("/b.rs")).unwrap();
-        let [.., library, gate] = &project["crates"].as_array().unwrap()[..] else {
+        let modules = [(name.into(), file.into())];
+        add_ours(&mut project, root, &modules, Path::new("/b.rs")).unwrap();
+        let [.., library, module] = &project["crates"].as_array().unwrap()[..] else {
             panic!()
         };
+        [library.clone(), module.clone()]
+    }
+
+    #[test]
+    fn a_gate_depends_on_the_library_and_the_library_on_the_kernel() {
+        let file = Path::new("/r/gates/ioctl/module.rs");
+        let [library, gate] = ours(Path::new("/r"), "callgate_ioctl", file);
         assert_eq!(library["env"]["CALLGATE_BINDINGS"], "/b.rs");
         assert_eq!(library["deps"][1], json!({ "crate": 1, "name": "kernel" }));
         assert_eq!(gate["root_module"], "/r/gates/ioctl/module.rs");
@@ -110,5 +136,24 @@ mod tests {
             json!({ "crate": 5, "name": "callgate_kernel" })
         );
         assert_eq!(gate["cfg"], json!(["CONFIG_X"]));
+    }
+
+    #[test]
+    fn a_folder_with_files_of_both_sides_is_the_same_for_both() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let [library, gate] = ours(root, "callgate_ioctl", &root.join("gates/ioctl/module.rs"));
+        let folders = |described: &Value| described["source"]["include_dirs"].clone();
+        assert_eq!(
+            folders(&library),
+            json!([root.join("kernel"), root.join("user")])
+        );
+        assert_eq!(folders(&gate), json!([root.join("gates")]));
+
+        let project = tempfile::tempdir().unwrap();
+        let root = project.path();
+        std::fs::write(root.join("Cargo.toml"), "").unwrap();
+        let [library, module] = ours(root, "door", &root.join("module.rs"));
+        assert_eq!(folders(&library), json!([root.join("kernel")]));
+        assert_eq!(folders(&module), json!([root]));
     }
 }
