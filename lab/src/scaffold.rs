@@ -52,6 +52,9 @@ struct Manual {
     /// What the module consists of beside `module.rs`, and is marked in the same way.
     #[serde(default)]
     files: Vec<String>,
+    /// Where the kernel shows what the module makes, with `{own}` in its name: no two can be of one name.
+    #[serde(default)]
+    makes: Vec<String>,
     /// The longest that `{own}` may be, in bytes, where something of the kernel's has a limit of its own.
     longest: Option<usize>,
 }
@@ -146,6 +149,14 @@ impl Part {
             let name = &gate.name;
             return Err(Refused(format!(
                 "`{own}` is too long for {name}, which has room for {longest} bytes: choose a shorter name"
+            ))
+            .into());
+        }
+        let made = manual.makes.iter().map(|path| path.replace("{own}", &own));
+        if let Some(path) = made.into_iter().find(|path| Path::new(path).exists()) {
+            let name = &gate.name;
+            return Err(Refused(format!(
+                "{name} would make {path}, which the kernel that runs here has already: choose another name"
             ))
             .into());
         }
@@ -290,6 +301,7 @@ fn frame(
                 title => part.gate.title,
                 state => part.state,
                 tests => part.tests.is_some(),
+                files => part.manual.files,
                 called => part.program.contains("pub fn called("),
                 first => part.names.apply(part.manual.first.trim()).replace('\n', "\n  "),
             }
@@ -373,4 +385,35 @@ fn licence(text: &str) -> Result<&str> {
 
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_project_makes_what_the_kernel_has_already() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let make = |folder: &str, gates: &[&str]| {
+            let gates: Vec<_> = gates.iter().map(|gate| (*gate).to_owned()).collect();
+            let order = Order {
+                folder: &place.path().join(folder),
+                gates: &gates,
+                minimal: true,
+            };
+            create(source, &order)
+        };
+        for (folder, gate, path) in [
+            ("meminfo", "procfs", "/proc/meminfo"),
+            ("null", "ioctl", "/dev/null"),
+        ] {
+            let refused = make(folder, &[gate]).unwrap_err();
+            assert!(refused.is::<Refused>(), "{refused:#}");
+            assert!(refused.to_string().contains(path), "{refused:#}");
+        }
+        make("meminfo", &["ioctl"]).unwrap();
+        // With the name of the gate it is another one.
+        make("null", &["ioctl", "mmap"]).unwrap();
+    }
 }

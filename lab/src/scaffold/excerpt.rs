@@ -7,15 +7,22 @@
 //! file alone is left out by itself.
 
 use anyhow::{Context, Result, bail};
-use proc_macro2::{Ident, LineColumn, TokenStream, TokenTree};
+use proc_macro2::{Ident, LineColumn, Spacing, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use syn::spanned::Spanned as _;
-use syn::{Item, ItemUse, UseTree};
+use syn::visit::{self, Visit};
+use syn::{
+    Arm, Attribute, Block, ExprClosure, ExprForLoop, ExprIf, ExprLet, ExprPath, ExprWhile,
+    ImplItemFn, Item, ItemFn, ItemUse, Local, Macro, PatIdent, Path, TraitItemFn, UseTree,
+};
 
 const BEGIN: &str = "// new: begin";
 const END: &str = "// new: end";
+
+/// What strings have in place of a character, and ends in what may begin a word.
+const ESCAPES: [&str; 5] = ["\\\\", "\\n", "\\r", "\\t", "\\0"];
 
 /// What something is called in the gate, and in the new project.
 pub struct Names(Vec<(String, String)>);
@@ -51,6 +58,13 @@ impl Names {
         let mut rest = text;
         let mut inside = false;
         while let Some(next) = rest.chars().next() {
+            // What stands for the end of a line is no letter of the word behind it.
+            if let Some(escape) = ESCAPES.iter().find(|escape| rest.starts_with(**escape)) {
+                changed.push_str(escape);
+                rest = &rest[escape.len()..];
+                inside = false;
+                continue;
+            }
             let matching = self.0.iter().find(|(old, _)| {
                 let Some(after) = rest.strip_prefix(old.as_str()) else {
                     return false;
@@ -129,11 +143,12 @@ pub fn with_public_state(module: &str) -> Result<(String, String)> {
 /// Leaves out what `use` items at the top level bring in and nothing names.
 fn without_unused_imports(text: &str) -> Result<String> {
     let file = syn::parse_file(text).context("what is marked is no Rust by itself")?;
-    let mut named = HashSet::new();
     let is_import = |item: &&Item| matches!(item, Item::Use(_));
+    let mut uses = Uses::default();
     for item in file.items.iter().filter(|item| !is_import(item)) {
-        collect(item.to_token_stream(), &mut named);
+        uses.visit_item(item);
     }
+    let named = uses.named;
     let mut result = String::new();
     let mut taken = 0;
     for item in file.items.iter().filter(is_import) {
@@ -153,31 +168,179 @@ fn without_unused_imports(text: &str) -> Result<String> {
     Ok(result)
 }
 
-/// Every word in these tokens that may name what is imported, so none behind `::` or a dot; and what strings
-/// have behind a `{`, as those of formatting do. The text of a string names nothing, nor that of a comment.
-fn collect(tokens: TokenStream, named: &mut HashSet<String>) {
-    // The last two tokens, where they are punctuation.
-    let mut before = (' ', ' ');
-    for token in tokens {
-        let goes_on = matches!(before, (':', ':')) || before.1 == '.' && before.0 != '.';
-        before = match &token {
-            TokenTree::Punct(punct) => (before.1, punct.as_char()),
-            _ => (' ', ' '),
+/// Finds the words that may name what is imported: those with which paths begin, unless there is a variable
+/// of that name just there.
+#[derive(Default)]
+struct Uses {
+    named: HashSet<String>,
+    /// The variables in sight; those of an inner block are behind those of the outer one.
+    variables: Vec<String>,
+}
+
+impl Uses {
+    /// Visits what has variables of its own.
+    fn block(&mut self, visit: impl FnOnce(&mut Self)) {
+        let outside = self.variables.len();
+        visit(self);
+        self.variables.truncate(outside);
+    }
+
+    fn is_variable(&self, word: &str) -> bool {
+        self.variables.iter().any(|variable| variable == word)
+    }
+
+    /// Every word in these tokens, of which nobody but a macro knows what they are. None behind `::` or a dot,
+    /// nor before a colon or an arrow, where fields have their names; and what strings have behind a `{`, as
+    /// those of formatting do. The text of a string names nothing.
+    fn tokens(&mut self, tokens: TokenStream) {
+        let tokens: Vec<_> = tokens.into_iter().collect();
+        let mark = |at: usize| match tokens.get(at) {
+            Some(TokenTree::Punct(punct)) => punct.as_char(),
+            _ => ' ',
         };
-        match token {
-            TokenTree::Ident(word) if !goes_on => drop(named.insert(word.to_string())),
-            TokenTree::Group(group) => collect(group.stream(), named),
-            TokenTree::Literal(literal) => {
-                let text = literal.to_string();
-                let in_braces = text.split('{').skip(1);
-                let word = |place: &str| {
-                    let end = place.find(|c: char| !c.is_alphanumeric() && c != '_');
-                    place[..end.unwrap_or(place.len())].to_owned()
-                };
-                named.extend(in_braces.map(word));
+        let arrow = |at: usize| match tokens.get(at) {
+            Some(TokenTree::Punct(less)) => {
+                less.as_char() == '<' && less.spacing() == Spacing::Joint && mark(at + 1) == '-'
             }
-            TokenTree::Ident(_) | TokenTree::Punct(_) => {}
+            _ => false,
+        };
+        for (at, token) in tokens.iter().enumerate() {
+            let before = |back: usize| at.checked_sub(back).map_or(' ', mark);
+            let after = (mark(at + 1), mark(at + 2));
+            match token {
+                TokenTree::Ident(word) => {
+                    let word = word.to_string();
+                    let goes_on = (before(2), before(1)) == (':', ':')
+                        || before(1) == '.' && before(2) != '.';
+                    let field = after.0 == ':' && after.1 != ':' || arrow(at + 1);
+                    let path = after == (':', ':') || after.0 == '!' && after.1 != '=';
+                    if !goes_on && !field && (path || !self.is_variable(&word)) {
+                        self.named.insert(word);
+                    }
+                }
+                TokenTree::Group(group) => self.tokens(group.stream()),
+                TokenTree::Literal(literal) => {
+                    let text = literal.to_string();
+                    for place in text.split('{').skip(1) {
+                        let end = place.find(|c: char| !c.is_alphanumeric() && c != '_');
+                        let word = &place[..end.unwrap_or(place.len())];
+                        if !self.is_variable(word) {
+                            self.named.insert(word.to_owned());
+                        }
+                    }
+                }
+                TokenTree::Punct(_) => {}
+            }
         }
+    }
+}
+
+impl<'ast> Visit<'ast> for Uses {
+    fn visit_path(&mut self, path: &'ast Path) {
+        let first = path
+            .segments
+            .first()
+            .filter(|_| path.leading_colon.is_none());
+        self.named
+            .extend(first.map(|first| first.ident.to_string()));
+        visit::visit_path(self, path);
+    }
+
+    fn visit_expr_path(&mut self, expression: &'ast ExprPath) {
+        let word = expression.path.get_ident();
+        if word.is_none_or(|word| !self.is_variable(&word.to_string())) {
+            visit::visit_expr_path(self, expression);
+        }
+    }
+
+    /// A variable from here on; or a constant, which only the case of its letters tells.
+    fn visit_pat_ident(&mut self, pattern: &'ast PatIdent) {
+        let word = pattern.ident.to_string();
+        if word.starts_with(char::is_uppercase) {
+            self.named.insert(word);
+        } else {
+            self.variables.push(word);
+        }
+        visit::visit_pat_ident(self, pattern);
+    }
+
+    fn visit_item_use(&mut self, import: &'ast ItemUse) {
+        self.tokens(import.tree.to_token_stream());
+    }
+
+    fn visit_macro(&mut self, call: &'ast Macro) {
+        self.visit_path(&call.path);
+        self.tokens(call.tokens.clone());
+    }
+
+    fn visit_attribute(&mut self, attribute: &'ast Attribute) {
+        // The text of a comment names nothing.
+        if !attribute.path().is_ident("doc") {
+            self.tokens(attribute.meta.to_token_stream());
+        }
+    }
+
+    fn visit_item_fn(&mut self, function: &'ast ItemFn) {
+        self.block(|uses| visit::visit_item_fn(uses, function));
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'ast ImplItemFn) {
+        self.block(|uses| visit::visit_impl_item_fn(uses, function));
+    }
+
+    fn visit_trait_item_fn(&mut self, function: &'ast TraitItemFn) {
+        self.block(|uses| visit::visit_trait_item_fn(uses, function));
+    }
+
+    fn visit_expr_closure(&mut self, closure: &'ast ExprClosure) {
+        self.block(|uses| visit::visit_expr_closure(uses, closure));
+    }
+
+    fn visit_block(&mut self, block: &'ast Block) {
+        self.block(|uses| visit::visit_block(uses, block));
+    }
+
+    fn visit_arm(&mut self, arm: &'ast Arm) {
+        self.block(|uses| visit::visit_arm(uses, arm));
+    }
+
+    /// What a `let` begins with is not yet in sight in what it is made of.
+    fn visit_local(&mut self, local: &'ast Local) {
+        if let Some(init) = &local.init {
+            self.visit_local_init(init);
+        }
+        local
+            .attrs
+            .iter()
+            .for_each(|attribute| self.visit_attribute(attribute));
+        self.visit_pat(&local.pat);
+    }
+
+    fn visit_expr_let(&mut self, condition: &'ast ExprLet) {
+        self.visit_expr(&condition.expr);
+        self.visit_pat(&condition.pat);
+    }
+
+    fn visit_expr_for_loop(&mut self, each: &'ast ExprForLoop) {
+        self.visit_expr(&each.expr);
+        self.block(|uses| {
+            uses.visit_pat(&each.pat);
+            uses.visit_block(&each.body);
+        });
+    }
+
+    fn visit_expr_if(&mut self, choice: &'ast ExprIf) {
+        self.block(|uses| {
+            uses.visit_expr(&choice.cond);
+            uses.visit_block(&choice.then_branch);
+        });
+        if let Some((_, otherwise)) = &choice.else_branch {
+            self.visit_expr(otherwise);
+        }
+    }
+
+    fn visit_expr_while(&mut self, repeated: &'ast ExprWhile) {
+        self.block(|uses| visit::visit_expr_while(uses, repeated));
     }
 }
 
@@ -300,6 +463,8 @@ mod tests {
             ("callgate_ioctls", "callgate_ioctls"),
             ("not_my_bus my_bus", "not_my_bus door"),
             ("é my_bus", "é door"),
+            (r"one\nmy_bus\tmy_bus\\my_bus", r"one\ndoor\tdoor\\door"),
+            (r"a\\nmy_bus", r"a\\nmy_bus"),
         ] {
             assert_eq!(names.apply(old), new);
         }
@@ -316,6 +481,60 @@ mod tests {
         );
         let used = "use a::{\n    b, // c\n};\nfn x() { b }\n";
         assert_eq!(without_unused_imports(used).unwrap(), used);
+    }
+
+    /// Those of the words that are kept as imports of a file with this text.
+    fn kept(words: &[&str], text: &str) -> Vec<String> {
+        let imports = words.iter().map(|word| format!("use a::{word};\n"));
+        let imports = imports.collect::<Vec<_>>().concat();
+        let left = without_unused_imports(&format!("{imports}{text}")).unwrap();
+        let names = left.lines().filter_map(|line| line.strip_prefix("use a::"));
+        names
+            .map(|name| name.trim_end_matches(';').to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_variable_or_a_field_of_its_name_does_not_use_an_import() {
+        for text in [
+            "fn x(b: u8) -> u8 { b + 1 }",
+            "fn x() { let b = 1; print(b); println!(\"{b} {}\", b); }",
+            "struct B { b: u8 }\nfn x() -> B { B { b: 1 } }",
+            "fn x() { if let Some(b) = y() { z(b) } }",
+            "fn x() { for b in 0..3 { z(b) } }",
+            "fn x() { match y() { b => z(b) } }",
+            "fn x() { y(|b| b + 1) }",
+            "fn x() { pin!(B { b: 1, b <- y() }) }",
+            "/// `{b}`\nfn x(B { b }: B) { while let Some(c) = b {} }",
+        ] {
+            assert_eq!(kept(&["b"], text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn an_import_is_used_where_no_variable_of_its_name_is_in_sight() {
+        for text in [
+            "fn x() { let b = b(); }",
+            "fn x() { { let b = 1; } b(); }",
+            "fn x() { let b = b::c(); b::c(b); }",
+            "fn x() { let b = 1; println!(\"{}\", b::c(b)); }",
+            "fn x() { if let Some(b) = y() {} else { b() } }",
+            "fn x() { for b in b() {} }",
+            "fn x() { y(|b| b); b() }",
+            "fn x(b: b::C) {}",
+            "fn x(b: u8) { b!(b) }",
+            "fn x() { println!(\"{b}\") }",
+            "fn x() { y!(c <- b()) }",
+            "fn x() { B { b } }",
+            "fn x() { assert!(b < -1) }",
+            "#[b]\nfn x() {}",
+            "#[derive(b)]\nstruct X;",
+            "fn x() { use b::C; }",
+        ] {
+            assert_eq!(kept(&["b"], text), ["b"], "{text}");
+        }
+        let constant = "fn x() { match y() { B => {} } }";
+        assert_eq!(kept(&["B"], constant), ["B"]);
     }
 
     #[test]

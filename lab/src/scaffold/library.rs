@@ -75,7 +75,8 @@ impl Part {
                 }
             }
         }
-        let is_named = |name: &str| files.values().any(|text| text.contains(name));
+        let words: BTreeSet<String> = files.values().flat_map(|text| words(text)).collect();
+        let is_named = |name: &str| words.contains(name);
         let between = |line: &str, start, end| {
             let (it, _) = line.split_once(start)?.1.split_once(end)?;
             Some(it.to_owned())
@@ -249,6 +250,12 @@ fn lines(text: &str, is_needed: impl Fn(&str) -> bool) -> String {
     lines.filter(|line| is_needed(line.trim_end())).collect()
 }
 
+/// Every word in a text, also in its comments.
+fn words(text: &str) -> impl Iterator<Item = String> {
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.map(str::to_owned)
+}
+
 /// Which subsystems a text names, as `krate::NAME` or in a group of those; or as a macro of theirs.
 fn named_in(text: &str, krate: &str, all: &BTreeMap<String, PathBuf>) -> Result<Vec<String>> {
     let tokens: TokenStream = text.parse().map_err(|error| anyhow::anyhow!("{error}"))?;
@@ -348,4 +355,43 @@ const ALLOWED: &str = "
 
 fn checksum(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_bound_is_what_the_subsystems_name_by_its_whole_name() {
+        let source = tempfile::tempdir().unwrap();
+        let folder = source.path().join("kernel");
+        fs::create_dir(&folder).unwrap();
+        for (file, text) in [
+            ("callgate_kernel.rs", "pub mod a;\npub mod b;\n"),
+            ("a.rs", "use bindings::{make_all, X_MAX};\n"),
+            ("b.rs", "use bindings::make;\n"),
+            ("bindings.rs", ""),
+            ("library.mk", ""),
+            (
+                "bindings.h",
+                "const int RUST_CONST_HELPER_X = X;\nconst int RUST_CONST_HELPER_X_MAX = X_MAX;\n",
+            ),
+            (
+                "bindgen_parameters",
+                "--allowlist-function make\n--allowlist-function make_all\n--allowlist-var Y_.*\n",
+            ),
+        ] {
+            fs::write(folder.join(file), text).unwrap();
+        }
+        let part = Part::needed_by(source.path(), &["use callgate_kernel::a;"]).unwrap();
+        assert!(!part.files.contains_key("b.rs"));
+        assert_eq!(
+            part.files["bindings.h"],
+            "const int RUST_CONST_HELPER_X_MAX = X_MAX;\n"
+        );
+        assert_eq!(
+            part.files["bindgen_parameters"],
+            "--allowlist-function make_all\n--allowlist-var Y_.*\n"
+        );
+    }
 }
