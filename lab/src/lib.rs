@@ -21,6 +21,7 @@ pub mod gates;
 pub mod initramfs;
 pub mod kdir;
 pub mod kernel;
+pub mod lanes;
 pub mod modules;
 pub mod patches;
 pub mod project;

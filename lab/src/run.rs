@@ -10,10 +10,11 @@ use crate::splat::Splat;
 use crate::userspace::{self, Programs};
 use crate::verdict::{self, Outcome};
 use crate::vm::{self, Machine, Terminal};
-use crate::{Lab, editor, modules};
+use crate::{Lab, editor, lanes, modules};
 use anyhow::{Context, Result};
 use guest::{Message, Plan, Turn};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Everything that is built before a machine can boot.
@@ -205,6 +206,35 @@ impl Prepared {
             took,
             booted_in,
         })
+    }
+
+    /// Boots the kernel of this flavour several times, at once where the host has room for that, until each
+    /// of the turns was in the plan of one of them; tells `listener` all that the guests say, as they say it.
+    /// Gives what came of it all as if it were one boot.
+    pub fn boots(
+        &self,
+        flavour: Flavour,
+        lanes: usize,
+        turns: Vec<Turn>,
+        plan: impl Fn(Vec<Turn>) -> Plan + Sync,
+        listener: impl FnMut(&Message) + Send,
+    ) -> Result<Boot> {
+        let start = Instant::now();
+        let listener = Mutex::new(listener);
+        let boots = lanes::share(lanes, turns, |turns| {
+            self.boot(flavour, &plan(turns), Limits::default(), |message| {
+                let mut listener = listener.lock().unwrap_or_else(PoisonError::into_inner);
+                listener(message);
+            })
+        })?;
+        let took = start.elapsed();
+        let all = boots.into_iter().reduce(|one, other| Boot {
+            outcome: one.outcome.and(other.outcome),
+            splats: [one.splats, other.splats].concat(),
+            took,
+            booted_in: one.booted_in.max(other.booted_in),
+        });
+        all.context("there is no gate to boot for")
     }
 
     /// The program to have on another machine, if one of the turns needs it there.

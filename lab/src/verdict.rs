@@ -54,6 +54,20 @@ impl Outcome {
         }
     }
 
+    /// The worse of two, with the reasons of both if they are as bad.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Outcome::Failed(one), Outcome::Failed(other)) => {
+                Outcome::Failed(format!("{one}\n{other}"))
+            }
+            (Outcome::TimedOut(one), Outcome::TimedOut(other)) => {
+                Outcome::TimedOut(format!("{one}\n{other}"))
+            }
+            (one, other) => one.worse(other),
+        }
+    }
+
     /// The worse of two.
     #[must_use]
     pub fn worse(self, other: Self) -> Self {
@@ -337,6 +351,24 @@ mod tests {
         assert_eq!(failed(&outcome), "the other machine: g::other");
         let (outcome, _) = of_all(&[machine(&["[ 1.0] BUG: x"], &[GOOD], off()), bad("other")]);
         assert_eq!(outcome, Outcome::Complained);
+    }
+
+    #[test]
+    fn of_two_boots_either_decides_and_both_give_reasons() {
+        let failed = |why: &str| Outcome::Failed(why.into());
+        let late = |why: &str| Outcome::TimedOut(why.into());
+        for (one, other, both) in [
+            (Outcome::Passed, Outcome::Passed, Outcome::Passed),
+            (failed("a"), Outcome::Passed, failed("a")),
+            (Outcome::Passed, failed("b"), failed("b")),
+            (failed("a"), failed("b"), failed("a\nb")),
+            (late("a"), late("b"), late("a\nb")),
+            (late("a"), failed("b"), late("a")),
+            (failed("a"), Outcome::Complained, Outcome::Complained),
+            (Outcome::Panicked, Outcome::Complained, Outcome::Panicked),
+        ] {
+            assert_eq!(one.and(other), both);
+        }
     }
 
     #[test]

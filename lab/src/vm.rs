@@ -21,6 +21,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The kernel's command line. User space's own lines in the log are not rate limited; a panic ends
@@ -28,6 +29,10 @@ use std::time::{Duration, Instant};
 /// kernel's check that it works, which ends in a panic; under a hypervisor the kernel omits it, too.
 const KERNEL_COMMAND_LINE: &str =
     "console=ttyS0 loglevel=7 printk.devkmsg=on panic=-1 no_timer_check rdinit=/init";
+
+/// Held while QEMU's ends of the lines can be inherited: a QEMU that another thread starts meanwhile would
+/// keep them open for as long as it runs.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// How often waits look whether they shall go on.
 const TICK: Duration = Duration::from_millis(100);
@@ -207,11 +212,15 @@ impl Machine {
     ) -> Result<Running<'_>> {
         let (console, console_theirs) = UnixStream::pair()?;
         let (report, report_theirs) = UnixStream::pair()?;
-        // QEMU's ends are not ours any more when this returns, so that the next QEMU inherits none.
-        let lines = [console_theirs.into(), report_theirs.into()];
-        let wire = wire.map(|end| (index, OwnedFd::from(end)));
-        let qemu = self.start_qemu(&self.initramfs.to_memfd()?, &lines, wire.as_ref())?;
         let report_read = report.try_clone()?;
+        let qemu = {
+            let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+            // Closed before the lock is released, so that the next QEMU inherits none of them.
+            let image = self.initramfs.to_memfd()?;
+            let lines = [console_theirs.into(), report_theirs.into()];
+            let wire = wire.map(|end| (index, OwnedFd::from(end)));
+            self.start_qemu(&image, &lines, wire.as_ref())?
+        };
         let sender = |wrap: fn(String, bool) -> Heard| {
             let sender = sender.clone();
             move |line: Option<(String, bool)>| {
