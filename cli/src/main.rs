@@ -286,7 +286,8 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             check(&project, &gates)?;
             let flavours = flavours(kernel);
             let prepared = prepared(&lab, &project, Needs::ALL, &flavours)?;
-            let outcome = test::run(&prepared, &flavours, &gates, filter, cycles, json)?;
+            let lanes = test::lanes(filter.as_deref());
+            let outcome = test::run(&prepared, &flavours, &gates, lanes, filter, cycles, json)?;
             let seconds = START.elapsed().as_secs_f32();
             anstream::eprintln!("{DIM}{seconds:.0} s in all{DIM:#}", DIM = show::DIM);
             Ok(outcome)

@@ -48,6 +48,8 @@ pub fn run(
                 &prepared,
                 &[flavour],
                 gates,
+                // For a few gates at most, of which one boot is soonest done.
+                1,
                 filter.map(str::to_owned),
                 None,
                 false,

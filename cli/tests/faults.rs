@@ -3,13 +3,13 @@
 //! Every way in which a run can go wrong, planted: each its own boot, judged from outside by exit
 //! status, message, and what is left behind.
 //!
-//! These need the kernels, which `callgate test` builds. They run one after the other: two emulated
-//! machines at once take more than twice as long.
+//! These need the kernels, which `callgate test` builds. They run one after the other: each looks at what
+//! it has left behind.
 
 use std::io::Read;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::sleep;
+use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -116,10 +116,10 @@ fn waiting_machine() -> (Child, i32) {
     }
 }
 
-/// Starts the demo of a gate that is reached from another machine, and waits until both machines are up;
-/// gives the other one, too.
-fn joined_machines() -> (Child, i32) {
-    let mut child = callgate(&["demo", "udp"])
+/// Starts something for which there are two machines, and waits until both are up; gives them, too, in the
+/// order in which they were started.
+fn two_machines(arguments: &[&str]) -> (Child, [i32; 2]) {
+    let mut child = callgate(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -127,8 +127,7 @@ fn joined_machines() -> (Child, i32) {
     let start = Instant::now();
     loop {
         if let [one, other] = qemus()[..] {
-            // They are started in this order.
-            return (child, one.max(other));
+            return (child, [one.min(other), one.max(other)]);
         }
         assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
         assert!(
@@ -137,6 +136,18 @@ fn joined_machines() -> (Child, i32) {
         );
         sleep(Duration::from_millis(1));
     }
+}
+
+/// The demo of a gate that is reached from another machine, and that machine.
+fn joined_machines() -> (Child, i32) {
+    let (child, [_, other]) = two_machines(&["demo", "udp"]);
+    (child, other)
+}
+
+/// The tests of two gates, which run at the same time, and the machine of the lane `index`.
+fn lane(index: usize) -> (Child, i32) {
+    let (child, machines) = two_machines(&["test", "ioctl", "signal", "--kernel", "release"]);
+    (child, machines[index])
 }
 
 /// Waits for the end of a child, for so long at most; gives its exit status and stderr.
@@ -309,6 +320,14 @@ fn qemu_killed_from_outside_is_a_failure() {
 }
 
 #[test]
+fn qemu_killed_in_either_lane_is_a_failure() {
+    if available_parallelism().unwrap().get() > 1 {
+        kill_qemu(|| lane(0), &["signal: 9"]);
+        kill_qemu(|| lane(1), &["signal: 9"]);
+    }
+}
+
+#[test]
 fn the_death_of_the_other_machine_is_a_failure() {
     kill_qemu(joined_machines, &["the other machine: ", "signal: 9"]);
 }
@@ -334,6 +353,13 @@ fn ctrl_c_ends_the_vm() {
 #[test]
 fn ctrl_c_ends_both_machines() {
     interrupt(joined_machines);
+}
+
+#[test]
+fn ctrl_c_ends_both_lanes() {
+    if available_parallelism().unwrap().get() > 1 {
+        interrupt(|| lane(0));
+    }
 }
 
 #[test]
