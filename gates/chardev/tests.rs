@@ -45,7 +45,7 @@ use super::abi::{
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A test that takes longer than this has lost its way.
-const TOO_LONG: Duration = Duration::from_secs(80);
+const TOO_LONG: Duration = Duration::from_secs(160);
 
 /// How long to watch for what must not happen.
 const MOMENT: Duration = Duration::from_millis(30);

@@ -11,8 +11,8 @@ use guest::{Message, Turn};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How long one test may take, on the slowest kernel.
-const LIMIT: Duration = Duration::from_secs(90);
+/// How long one test may take, on the slowest kernel, while other machines keep the host busy.
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// Runs the tests of every gate; true if all passed, every module came and went, and no memory was
 /// lost.

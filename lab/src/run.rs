@@ -105,7 +105,7 @@ impl Default for Limits {
     /// More than the longest test may take on the debug kernel, emulated.
     fn default() -> Self {
         Self {
-            silence: Duration::from_mins(2),
+            silence: Duration::from_mins(4),
             total: Duration::from_hours(1),
         }
     }
