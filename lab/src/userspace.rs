@@ -118,9 +118,10 @@ fn keep(built: &str, test: bool, project: &Project, name: &str) -> Result<PathBu
         .with_context(|| format!("cargo built no {name}"))?;
     let directory = project.output.join("programs");
     fs::create_dir_all(&directory).context("making a place for the programs")?;
-    let to = directory.join(name);
-    // A machine that boots at this moment reads the old one to its end.
-    let _ = fs::remove_file(&to);
-    fs::copy(&from, &to).with_context(|| format!("copying {}", from.display()))?;
+    let (new, to) = (directory.join(format!("{name}.new")), directory.join(name));
+    fs::copy(&from, &new).with_context(|| format!("copying {}", from.display()))?;
+    // In one step: a machine that boots at this moment reads the old one to its end, and another run that
+    // goes on booting always finds one.
+    fs::rename(&new, &to).with_context(|| format!("replacing {}", to.display()))?;
     Ok(to)
 }
