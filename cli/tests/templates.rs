@@ -11,9 +11,9 @@ use guest::{Message, Plan};
 use lab::cache::Cache;
 use lab::kernel::Flavour;
 use lab::project::Project;
-use lab::run::{self, Limits};
+use lab::run;
 use lab::verdict::Outcome;
-use lab::{Lab, gates};
+use lab::{Lab, gates, lanes};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -129,15 +129,16 @@ fn every_template_is_without_a_warning_and_passes_its_tests_on_both_kernels() {
     };
     let flavours = [Flavour::Release, Flavour::Debug];
     let prepared = run::prepare(&lab, &projects, &flavours).unwrap();
-    let plan = Plan::Test {
-        turns: prepared.turns(&[]),
+    let plan = |turns| Plan::Test {
+        turns,
         filter: None,
         cycles: None,
     };
     for flavour in flavours {
         let mut tested = BTreeSet::new();
         let mut failures = Vec::new();
-        let boot = prepared.boot(flavour, &plan, Limits::default(), |message| match message {
+        let (lanes, turns) = (lanes::of_this_host(), prepared.turns(&[]));
+        let boot = prepared.boots(flavour, lanes, turns, plan, |message| match message {
             Message::Test {
                 gate,
                 name,
