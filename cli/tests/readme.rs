@@ -37,7 +37,7 @@ fn a_project_of_ones_own_is_made_as_the_readme_says() {
     fs::create_dir_all(&place).unwrap();
     std::os::unix::fs::symlink(repository, place.join("callgate")).unwrap();
     fs::write(place.join("length.patch"), patch).unwrap();
-    let path = std::env::var("PATH").unwrap();
+    let others = std::env::var("PATH").unwrap();
     let mut shell = Command::new("sh");
     shell
         .args([
@@ -47,7 +47,7 @@ fn a_project_of_ones_own_is_made_as_the_readme_says() {
         .current_dir(&place)
         .env(
             "PATH",
-            format!("{}:{path}", place.join("installed/bin").display()),
+            format!("{}:{others}", place.join("installed/bin").display()),
         )
         .env("CARGO_INSTALL_ROOT", place.join("installed"))
         .env("CARGO_TARGET_DIR", repository.join("target"))

@@ -3,7 +3,7 @@
 //! A folder of the user's own, made of the gates of this checkout: what `callgate new` does.
 //!
 //! There is one source: the files of the gates themselves. What a new project takes of them is marked there,
-//! see [`excerpt`]; what it takes of the kernel library is found by who names whom, see [`library`]. Only
+//! see `excerpt`; what it takes of the kernel library is found by who names whom, see `library`. Only
 //! what holds the parts together, and is no part of any gate, is in `frame`.
 
 mod excerpt;
