@@ -28,7 +28,9 @@
 //!   file behind.
 //! - A registration that is dropped while the module is not yet live waits, by [`Settle`], until
 //!   such opens have left. Each of them holds a reference to the module from before it enters the
-//!   module until after it has left it, as `fops->owner` says.
+//!   module until after it has left it, as `fops->owner` says. So does whoever is in another
+//!   registration of the same module by then, and is waited for as well: what users can stay in before
+//!   the module is live, such as a [`netlink`](crate::netlink) protocol, should be made last.
 //!
 //! A module that is live is kept by the same references: it is not unloaded before the last file is
 //! closed.

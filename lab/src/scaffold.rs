@@ -57,6 +57,10 @@ struct Manual {
     makes: Vec<String>,
     /// The longest that `{own}` may be, in bytes, where something of the kernel's has a limit of its own.
     longest: Option<usize>,
+    /// The higher, the later the gate's part of the module is made, after all others: for what users can hold on
+    /// to before all of the module is there.
+    #[serde(default)]
+    last: u8,
 }
 
 /// One gate of the new project, with its files.
@@ -290,25 +294,45 @@ fn frame(
     parts: &[Part],
     helpers: &[String],
 ) -> Result<minijinja::Value> {
-    let titles: Vec<_> = parts.iter().map(|part| part.gate.title.as_str()).collect();
+    let title = match parts {
+        [only] => only.gate.title.clone(),
+        several => format!("{} ways between the kernel and user space", several.len()),
+    };
     let dependencies = dependencies(source, parts)?;
     let tests = parts.iter().any(|part| part.tests.is_some());
-    let parts: Vec<_> = parts
-        .iter()
-        .map(|part| {
-            context! {
-                gate => part.gate.name,
-                title => part.gate.title,
-                state => part.state,
-                tests => part.tests.is_some(),
-                files => part.manual.files,
-                called => part.program.contains("pub fn called("),
-                first => part.names.apply(part.manual.first.trim()).replace('\n', "\n  "),
-            }
-        })
-        .collect();
-    let title = titles.join("; ");
-    Ok(context! { name, title, dependencies, helpers, tests, parts })
+    let mut made: Vec<_> = parts.iter().collect();
+    made.sort_by_key(|part| part.manual.last);
+    let described = |part: &Part| {
+        context! {
+            gate => part.gate.name,
+            title => part.gate.title,
+            state => part.state,
+            tests => part.tests.is_some(),
+            files => part.manual.files,
+            called => part.program.contains("pub fn called("),
+            first => part.names.apply(part.manual.first.trim()).replace('\n', "\n  "),
+            last => part.manual.last > 0,
+        }
+    };
+    let made: Vec<_> = made.into_iter().map(described).collect();
+    let parts: Vec<_> = parts.iter().map(described).collect();
+    let author = author().unwrap_or_else(|| name.to_owned());
+    Ok(context! { name, author, title, dependencies, helpers, tests, parts, made })
+}
+
+/// Who git(1) says that works here, as `MODULE_AUTHOR()` wants it.
+fn author() -> Option<String> {
+    let configured = |what: &str| {
+        let mut git = std::process::Command::new("git");
+        let said = git.args(["config", what]).output().ok()?.stdout;
+        let said = String::from_utf8(said).ok()?;
+        Some(said.trim().replace(['"', '\\'], "")).filter(|said| !said.is_empty())
+    };
+    let name = configured("user.name")?;
+    Some(match configured("user.email") {
+        Some(email) => format!("{name} <{email}>"),
+        None => name,
+    })
 }
 
 /// The lines of Cargo.toml for those of the gates' dependencies that the user side names.
@@ -390,6 +414,25 @@ fn read(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_users_can_hold_on_to_is_made_last() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let order = Order {
+            folder: &place.path().join("door"),
+            gates: &["netlink", "genl", "ioctl"].map(str::to_owned),
+            minimal: true,
+        };
+        let root = create(source, &order).unwrap();
+        let module = read(&root.join("module.rs")).unwrap();
+        let made: Vec<_> = module
+            .lines()
+            .filter_map(|line| line.split_once(" <- "))
+            .map(|(field, _)| field.trim())
+            .collect();
+        assert_eq!(made, ["ioctl", "genl", "netlink"]);
+    }
 
     #[test]
     fn no_project_makes_what_the_kernel_has_already() {

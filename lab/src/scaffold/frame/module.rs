@@ -13,14 +13,17 @@ pub mod {{ part.gate }};
 module! {
     type: Module,
     name: "{{ name }}",
-    authors: ["{{ name }}"],
+    authors: ["{{ author }}"],
     description: "{{ title }}",
     license: "GPL",
 }
 
+{% if made|length > 1 -%}
+// What is made last stands first: fields are dropped from the top.
+{% endif -%}
 #[pin_data]
 struct Module {
-{%- for part in parts %}
+{%- for part in made|reverse %}
     #[pin]
     {{ part.gate }}: {{ part.gate }}::{{ part.state }},
 {%- endfor %}
@@ -29,7 +32,10 @@ struct Module {
 impl InPlaceModule for Module {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-{%- for part in parts %}
+{%- for part in made %}
+{%- if part.last %}
+            // Late: its users can be there at once. If anything after it failed, that would wait for them.
+{%- endif %}
             {{ part.gate }} <- {{ part.gate }}::{{ part.state }}::init(module),
 {%- endfor %}
         })
