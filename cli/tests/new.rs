@@ -99,6 +99,8 @@ fn what_cannot_be_made_is_wrong_usage_and_leaves_nothing_behind() {
         ("porte_d_entrée", "ioctl", "lower-case letters"),
         ("struct", "ioctl", "already"),
         ("kernel", "ioctl", "already"),
+        ("incremental", "ioctl", "already"),
+        ("obj", "ioctl", "already"),
         ("..", "ioctl", "no name"),
         (&long, "ioctl", "55 bytes"),
         ("sixteen_letters_", "genl", "15 bytes"),

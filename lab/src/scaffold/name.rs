@@ -9,41 +9,54 @@ use std::path::Path;
 /// there.
 const LONGEST: usize = 55;
 
-/// What is a word of the language, or the name of a crate that one side or the other has already.
+/// What is a word of the language; the name of a crate that one side or the other has already; what means
+/// something else to Kbuild with `-y` after it, or to modpost; or a folder of Cargo's.
 const TAKEN: &[&str] = &[
     "abstract",
     "alloc",
+    "always",
     "anyhow",
     "as",
+    "asflags",
     "async",
     "await",
     "become",
     "bindings",
     "box",
     "break",
+    "build",
     "build_error",
     "callgate",
     "callgate_kernel",
+    "ccflags",
     "compiler_builtins",
     "const",
     "continue",
     "core",
+    "cppflags",
     "crate",
+    "deps",
     "do",
+    "dtb",
     "dyn",
     "else",
     "enum",
+    "examples",
     "extern",
+    "extra",
     "false",
     "ffi",
     "final",
     "fn",
     "for",
     "gen",
+    "hostprogs",
     "if",
     "impl",
     "in",
+    "incremental",
     "kernel",
+    "ldflags",
     "let",
     "lib",
     "libc",
@@ -56,6 +69,7 @@ const TAKEN: &[&str] = &[
     "module",
     "move",
     "mut",
+    "obj",
     "override",
     "pin_init",
     "priv",
@@ -63,11 +77,13 @@ const TAKEN: &[&str] = &[
     "pub",
     "ref",
     "return",
+    "rustflags",
     "rustix",
     "self",
     "static",
     "std",
     "struct",
+    "subdir",
     "super",
     "target",
     "test",
@@ -82,7 +98,9 @@ const TAKEN: &[&str] = &[
     "unsafe",
     "unsized",
     "use",
+    "userprogs",
     "virtual",
+    "vmlinux",
     "where",
     "while",
     "yield",
@@ -113,9 +131,9 @@ pub fn of(folder: &Path) -> Result<String, Refused> {
         );
     }
     if TAKEN.contains(&name) {
-        return refuse("Rust, the kernel or a library has that name already");
+        return refuse("Rust, Cargo, the kernel or a library has that name already");
     }
-    if Path::new("/sys/module").join(name).exists() {
+    if Path::new("/sys/module").join(name).exists() || is_installed(name) {
         return refuse("the kernel that runs here has a module of that name");
     }
     // make takes it for the end of the path.
@@ -133,6 +151,28 @@ pub fn of(folder: &Path) -> Result<String, Refused> {
         )));
     }
     Ok(name.to_owned())
+}
+
+/// Whether the kernel that runs here could load a module of this name, or is built with it.
+fn is_installed(name: &str) -> bool {
+    let release = rustix::system::uname();
+    let release = release.release().to_string_lossy();
+    let folder = Path::new("/lib/modules").join(&*release);
+    // Where a machine does not have these files, there is nothing to be mistaken for.
+    ["modules.dep", "modules.builtin"]
+        .iter()
+        .filter_map(|file| std::fs::read_to_string(folder.join(file)).ok())
+        .any(|modules| lists(&modules, name))
+}
+
+/// Whether a file such as `modules.dep` lists a module of this name, in which `-` is `_`.
+fn lists(modules: &str, name: &str) -> bool {
+    modules.lines().any(|line| {
+        let path = line.split(':').next().unwrap_or(line);
+        let file = path.rsplit('/').next().unwrap_or(path);
+        let listed = file.split_once(".ko").map(|(listed, _)| listed);
+        listed.is_some_and(|listed| listed.replace('-', "_") == name)
+    })
 }
 
 #[cfg(test)]
@@ -159,12 +199,29 @@ mod tests {
             ("/loop", "already"),
             ("/kernel", "already"),
             ("/anyhow", "already"),
+            ("/ccflags", "already"),
+            ("/vmlinux", "already"),
+            ("/deps", "already"),
             (&long, "55 bytes"),
             ("/my projects/door", "without spaces"),
             ("/a:b/door", "its characters"),
         ] {
             let said = of(Path::new(folder)).unwrap_err().to_string();
             assert!(said.contains(why), "{folder}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_module_that_is_not_loaded_has_its_name_as_well() {
+        let modules = "kernel/drivers/net/dummy.ko.xz:\n\
+            kernel/drivers/net/veth.ko: kernel/net/core/peer.ko\n\
+            kernel/drivers/usb/snd-usb.ko.zst:\n\
+            kernel/fs/ext4/ext4.ko\n";
+        for name in ["dummy", "veth", "snd_usb", "ext4"] {
+            assert!(lists(modules, name), "{name}");
+        }
+        for name in ["dumm", "peer", "net", "ko", "kernel"] {
+            assert!(!lists(modules, name), "{name}");
         }
     }
 }
