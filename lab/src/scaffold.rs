@@ -249,7 +249,7 @@ fn write(source: &Path, to: &Path, name: &str, parts: &[Part]) -> Result<()> {
     // The versions that everything was tested with.
     put("Cargo.lock", &read(&source.join("Cargo.lock"))?)?;
     put(MANIFEST, &manifest(name, parts)?)?;
-    let frame = frame(source, name, parts, library.helpers())?;
+    let frame = frame(source, name, parts)?;
     for (path, text) in [
         ("README.md", include_str!("scaffold/frame/README.md")),
         ("Kbuild", include_str!("scaffold/frame/Kbuild")),
@@ -288,12 +288,7 @@ fn manifest(name: &str, parts: &[Part]) -> Result<String> {
 }
 
 /// What the files that hold the parts together are filled in with.
-fn frame(
-    source: &Path,
-    name: &str,
-    parts: &[Part],
-    helpers: &[String],
-) -> Result<minijinja::Value> {
+fn frame(source: &Path, name: &str, parts: &[Part]) -> Result<minijinja::Value> {
     let title = match parts {
         [only] => only.gate.title.clone(),
         several => format!("{} ways between the kernel and user space", several.len()),
@@ -317,7 +312,7 @@ fn frame(
     let made: Vec<_> = made.into_iter().map(described).collect();
     let parts: Vec<_> = parts.iter().map(described).collect();
     let author = author().unwrap_or_else(|| name.to_owned());
-    Ok(context! { name, author, title, dependencies, helpers, tests, parts, made })
+    Ok(context! { name, author, title, dependencies, tests, parts, made })
 }
 
 /// Who git(1) says that works here, as `MODULE_AUTHOR()` wants it.

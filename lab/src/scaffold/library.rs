@@ -25,7 +25,6 @@ const ORIGIN: &str = "ORIGIN";
 pub struct Part {
     /// Every file, by its path in the folder.
     files: BTreeMap<String, String>,
-    helpers: Vec<String>,
 }
 
 impl Part {
@@ -101,12 +100,7 @@ impl Part {
         for file in ["bindings.rs", "library.mk"] {
             files.insert(file.into(), read(&folder.join(file))?);
         }
-        Ok(Self { files, helpers })
-    }
-
-    /// The C files among it: the names of those in `helpers`.
-    pub fn helpers(&self) -> &[String] {
-        &self.helpers
+        Ok(Self { files })
     }
 
     /// Writes it into the folder at `to`.
