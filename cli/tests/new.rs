@@ -133,6 +133,31 @@ fn what_cannot_be_made_is_wrong_usage_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn whoever_ends_it_finds_nothing_left_behind() {
+    let place = Place::new("ended");
+    let bin = place.0.join("bin");
+    fs::create_dir(&bin).unwrap();
+    // What runs in the middle of it ends it, and is slow to go.
+    shell(
+        &bin,
+        "printf '#!/bin/sh\nkill -TERM \"$(cat pid)\"; sleep 60\n' > rustfmt; chmod +x rustfmt",
+    );
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "echo $$ > pid; PATH=$PWD/bin:$PATH; exec \"$0\" new door --gate ioctl",
+        ])
+        .arg(env!("CARGO_BIN_EXE_callgate"))
+        .current_dir(&place.0)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let mut left = place.entries();
+    left.sort();
+    assert_eq!(left, ["bin", "pid"]);
+}
+
+#[test]
 fn what_is_there_already_is_not_touched() {
     let place = Place::new("existing");
     fs::write(place.0.join("file"), "mine").unwrap();

@@ -12,6 +12,7 @@ mod name;
 
 pub use library::update;
 
+use crate::command::{Cmd, Interrupted, watch_signals};
 use crate::gates::{self, Gate, KernelSide};
 use crate::project::{Listed, MANIFEST, Manifest};
 use anyhow::{Context, Result};
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What is wrong with what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +97,8 @@ pub fn create(source: &Path, order: &Order<'_>) -> Result<PathBuf> {
         let folder = folder.display();
         return Err(Refused(format!("{folder} is there already: choose another name")).into());
     }
+    // From here on, whoever ends it has it clean up.
+    watch_signals()?;
     let parent = folder.parent().unwrap_or(Path::new("/"));
     let scratch = tempfile::Builder::new()
         .prefix(".callgate-new-")
@@ -105,7 +109,7 @@ pub fn create(source: &Path, order: &Order<'_>) -> Result<PathBuf> {
             Refused(format!("cannot make a folder in {parent}: {error}"))
         })?;
     write(source, scratch.path(), &name, &parts)?;
-    tidy(scratch.path(), &parts);
+    tidy(scratch.path(), &parts)?;
     fs::rename(scratch.path(), &folder).with_context(|| format!("making {}", folder.display()))?;
     let _ = scratch.keep();
     Ok(folder)
@@ -372,27 +376,34 @@ fn dependencies(source: &Path, parts: &[Part]) -> Result<Vec<String>> {
     Ok(lines)
 }
 
+/// How long rustfmt may take for a file, which takes it a blink.
+const RUSTFMT: Duration = Duration::from_secs(30);
+
 /// Has rustfmt(1) put the imports in order that became fewer. Without it they are as good, if not as pretty.
-fn tidy(folder: &Path, parts: &[Part]) {
+fn tidy(folder: &Path, parts: &[Part]) -> Result<()> {
     let format = |edition: &str, file: PathBuf| {
-        let _ = std::process::Command::new("rustfmt")
+        let formatted = Cmd::new("rustfmt")
             .args(["--edition", edition, "--config", "skip_children=true"])
             .arg(file)
-            .stderr(std::process::Stdio::null())
-            .status();
+            .limit(RUSTFMT)
+            .run();
+        formatted.or_else(|error| match error.is::<Interrupted>() {
+            true => Err(error),
+            false => Ok(()),
+        })
     };
     for part in parts {
         let folder = folder.join(&part.gate.name);
-        format("2021", folder.join("module.rs"));
+        format("2021", folder.join("module.rs"))?;
         for (file, _) in &part.files {
-            format("2021", folder.join(file));
+            format("2021", folder.join(file))?;
         }
         for file in ["abi.rs", "program.rs", "tests.rs"] {
-            format("2024", folder.join(file));
+            format("2024", folder.join(file))?;
         }
     }
-    format("2024", folder.join("lib.rs"));
-    format("2024", folder.join("main.rs"));
+    format("2024", folder.join("lib.rs"))?;
+    format("2024", folder.join("main.rs"))
 }
 
 /// The line at the top of a file that names its licence.
