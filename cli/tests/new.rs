@@ -230,62 +230,155 @@ fn each_gate_is_explained_in_a_line() {
     }
 }
 
+/// What an update, from somewhere in the project, came to.
+fn update(root: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callgate"));
+    command
+        .arg("update")
+        .current_dir(root.join("ioctl"))
+        .output()
+        .unwrap()
+}
+
+/// The library in a project: what is in each file.
+fn library(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let file = |path: PathBuf| (path.clone(), fs::read(path).unwrap());
+    let mut files: Vec<_> = files(&root.join("kernel")).into_iter().map(file).collect();
+    files.sort();
+    files
+}
+
+/// An update must refuse to touch anything, and say why.
+fn refuses(root: &Path, why: &str) {
+    let before = library(root);
+    let output = update(root);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains(why), "{said}");
+    assert!(output.stdout.is_empty());
+    assert!(library(root) == before);
+}
+
 #[test]
-fn an_update_brings_the_library_and_loses_nothing() {
+fn an_update_brings_the_library() {
     let place = Place::new("update");
     let root = place.made("door", &["--gate", "ioctl"]);
-    let update = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_callgate"));
-        command
-            .arg("update")
-            .current_dir(root.join("ioctl"))
-            .output()
-            .unwrap()
-    };
-    let library = || {
-        let file = |path: PathBuf| (fs::read(&path).unwrap(), path);
-        let mut files: Vec<_> = files(&root.join("kernel")).into_iter().map(file).collect();
+    let update = || succeeded(&update(&root));
+    let library = || library(&root);
+    let current = library();
+
+    // Nothing is written that is as it should be: what is built of it is not built again.
+    let written = || {
+        let when = |path: PathBuf| (path.metadata().unwrap().modified().unwrap(), path);
+        let mut files: Vec<_> = files(&root).into_iter().map(when).collect();
         files.sort();
         files
     };
-    let current = library();
-    assert_eq!(succeeded(&update()), "");
+    let before = written();
+    assert_eq!(update(), "");
     assert!(library() == current);
+    assert!(written() == before);
 
-    // An older library: one file was another one, one was not there, and one is not needed any more.
+    // An older library: one file was another one, one was not there, and one is not part of it any more.
     shell(
         &root.join("kernel"),
         "echo '// older' >> ioctl.rs
         sum=$(sha256sum ioctl.rs); sed -i \"s/.*  ioctl.rs/$sum/\" ORIGIN
         rm misc.rs; sed -i '/  misc.rs/d' ORIGIN
-        echo '// gone since' > gone.rs; sha256sum gone.rs >> ORIGIN",
+        echo '// gone since' > gone.rs; sha256sum gone.rs >> ORIGIN
+        echo '// mine' > mine.rs",
     );
-    let mut updated: Vec<_> = succeeded(&update()).lines().map(str::to_owned).collect();
-    updated.sort();
     assert_eq!(
-        updated,
-        ["kernel/gone.rs", "kernel/ioctl.rs", "kernel/misc.rs"]
+        update(),
+        "kernel/gone.rs\nkernel/ioctl.rs\nkernel/misc.rs\n"
     );
+    fs::remove_file(root.join("kernel/mine.rs")).unwrap();
     assert!(library() == current);
+    let now = written();
+    let rewritten = now.iter().filter(|file| !before.contains(file));
+    let mut rewritten: Vec<_> = rewritten
+        .map(|(_, path)| path.file_name().unwrap())
+        .collect();
+    rewritten.sort();
+    assert_eq!(rewritten, ["ORIGIN", "ioctl.rs", "misc.rs"]);
     shell(
         &root.join("kernel"),
         "grep '^[0-9a-f]*  ' ORIGIN | sha256sum --check --quiet",
     );
 
-    // What a module newly names comes as well.
-    assert!(!root.join("kernel/proc_fs.rs").exists());
+    // What a module newly names comes as well, whatever the folder is called, and with the C that it takes.
+    let linked = || {
+        shell(
+            &root,
+            "printf 'src := .\\nobj := .\\ninclude Kbuild\\n$(info $(door-y))\\nFORCE:\\n' | make -sf - FORCE",
+        )
+    };
+    assert!(!linked().contains("kernel/helpers/udp.o"));
     shell(
         &root,
-        "echo 'use callgate_kernel::proc_fs as _;' >> ioctl/module.rs",
+        "mkdir ioctl/target; echo 'use callgate_kernel::udp as _;' > ioctl/target/more.rs",
     );
-    assert!(succeeded(&update()).contains("kernel/proc_fs.rs"));
+    assert!(update().contains("kernel/udp.rs"));
+    assert!(linked().contains("kernel/helpers/udp.o"), "{}", linked());
 
-    // A change of the user's own stays.
-    shell(&root, "echo '// mine' >> kernel/file.rs");
-    let before = library();
-    let output = update();
-    assert_eq!(output.status.code(), Some(2));
+    // It stays, also if nothing names it by the library's own name.
+    shell(
+        &root,
+        "echo 'use callgate_kernel as lib; use lib::udp as _;' > ioctl/target/more.rs",
+    );
+    assert_eq!(update(), "");
+}
+
+#[test]
+fn an_update_that_was_killed_is_done_by_the_next() {
+    let place = Place::new("killed");
+    let root = place.made("door", &["--gate", "ioctl"]);
+    let current = library(&root);
+    shell(
+        &root.join("kernel"),
+        "for file in *.rs helpers/*; do
+            echo '// older' >> $file
+            sed -i \"s,.*  $file\\$,$(sha256sum $file),\" ORIGIN
+        done",
+    );
+    let older = library(&root);
+    // A file that is longer than it may write ends it.
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -f 20; exec \"$0\" update"])
+        .arg(env!("CARGO_BIN_EXE_callgate"))
+        .current_dir(&root)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), None, "{}", stderr(&output));
+    assert!(library(&root) != older);
+    assert!(library(&root) != current);
+    assert!(succeeded(&update(&root)).contains("kernel/file.rs"));
+    assert!(library(&root) == current);
+}
+
+#[test]
+fn an_update_loses_nothing_of_the_users_own() {
+    let place = Place::new("lost");
+    let root = place.made("door", &["--gate", "ioctl"]);
+    let saved = fs::read(root.join("kernel/file.rs")).unwrap();
+    for change in ["echo '// mine'", "printf '\\377\\376 mine'"] {
+        shell(&root, &format!("{change} >> kernel/file.rs"));
+        refuses(&root, "kernel/file.rs was changed here");
+        fs::write(root.join("kernel/file.rs"), &saved).unwrap();
+    }
+
+    // A file of the user's own that is called as one of the library's.
+    shell(
+        &root,
+        "echo '// mine' > kernel/netlink.rs
+        echo 'use callgate_kernel::netlink as _;' >> ioctl/module.rs",
+    );
+    refuses(&root, "kernel/netlink.rs was changed here, or is your own");
+
+    // What is not understood is named.
+    shell(&root, "echo '}' >> ioctl/module.rs");
+    let output = update(&root);
+    assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
-    assert!(said.contains("kernel/file.rs was changed here"), "{said}");
-    assert!(library() == before);
+    assert!(said.contains("understanding ioctl/module.rs"), "{said}");
 }

@@ -387,10 +387,10 @@ fn tidy(folder: &Path, parts: &[Part]) -> Result<()> {
             .arg(file)
             .limit(RUSTFMT)
             .run();
-        formatted.or_else(|error| match error.is::<Interrupted>() {
-            true => Err(error),
-            false => Ok(()),
-        })
+        match formatted {
+            Err(error) if error.is::<Interrupted>() => Err(error),
+            _ => Ok(()),
+        }
     };
     for part in parts {
         let folder = folder.join(&part.gate.name);

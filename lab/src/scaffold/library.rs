@@ -6,13 +6,16 @@
 //! needs those that it names.
 
 use super::{Refused, read};
+use crate::command::{check_interrupted, watch_signals};
 use crate::kernel::hex;
 use anyhow::{Context, Result};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The library's own name, and that of its first file.
@@ -20,6 +23,37 @@ const LIBRARY: &str = "callgate_kernel";
 
 /// The file that says what the folder is a copy of, with a checksum of each file.
 const ORIGIN: &str = "ORIGIN";
+
+/// All of the library, in a checkout of callgate.
+struct Library {
+    folder: PathBuf,
+    /// The text of its first file.
+    root: String,
+    /// The subsystems that this names, each with its file.
+    all: BTreeMap<String, PathBuf>,
+}
+
+impl Library {
+    fn at(source: &Path) -> Result<Self> {
+        let folder = source.join("kernel");
+        let root = read(&folder.join(format!("{LIBRARY}.rs")))?;
+        let all = subsystems(&root, &folder)?;
+        Ok(Self { folder, root, all })
+    }
+
+    /// The part with these subsystems, and those that they need in turn.
+    fn part(&self, mut named: Vec<String>) -> Result<Part> {
+        let mut needed = BTreeSet::new();
+        while let Some(name) = named.pop() {
+            if needed.insert(name.clone()) {
+                for text in texts(&self.all[&name])? {
+                    named.extend(named_in(&text, "crate", &self.all)?);
+                }
+            }
+        }
+        Part::of(self, &needed)
+    }
+}
 
 /// Some subsystems of the library.
 pub struct Part {
@@ -30,30 +64,16 @@ pub struct Part {
 impl Part {
     /// What modules with these texts need of the library in the checkout at `source`.
     pub fn needed_by(source: &Path, modules: &[&str]) -> Result<Self> {
-        let folder = source.join("kernel");
-        let root = read(&folder.join(format!("{LIBRARY}.rs")))?;
-        let all = subsystems(&root, &folder)?;
-        let mut needed = BTreeSet::new();
-        let mut named: Vec<String> = Vec::new();
+        let library = Library::at(source)?;
+        let mut named = Vec::new();
         for module in modules {
-            named.extend(named_in(module, LIBRARY, &all)?);
+            named.extend(named_in(module, LIBRARY, &library.all)?);
         }
-        while let Some(name) = named.pop() {
-            if needed.insert(name.clone()) {
-                for text in texts(&all[&name])? {
-                    named.extend(named_in(&text, "crate", &all)?);
-                }
-            }
-        }
-        Self::of(&folder, &root, &all, &needed)
+        library.part(named)
     }
 
-    fn of(
-        folder: &Path,
-        root: &str,
-        all: &BTreeMap<String, PathBuf>,
-        needed: &BTreeSet<String>,
-    ) -> Result<Self> {
+    fn of(library: &Library, needed: &BTreeSet<String>) -> Result<Self> {
+        let Library { folder, root, all } = library;
         let left_out = |name: &str| all.contains_key(name) && !needed.contains(name);
         let mut files = BTreeMap::new();
         files.insert(format!("{LIBRARY}.rs"), without(root, left_out));
@@ -121,7 +141,7 @@ impl Part {
             env!("CARGO_PKG_VERSION")
         );
         for (path, text) in &self.files {
-            let _ = writeln!(origin, "{}  {path}", checksum(text));
+            let _ = writeln!(origin, "{}  {path}", checksum(text.as_bytes()));
         }
         origin
     }
@@ -130,64 +150,127 @@ impl Part {
 /// Brings the library in the project at `root` up to date with the checkout at `source`, and gives the paths
 /// of the files that are other ones now.
 ///
+/// What the project has of the library it keeps: that nothing names a subsystem in so many words does not
+/// say that nothing uses it.
+///
 /// # Errors
 ///
-/// [`Refused`], if a file was changed in the project.
+/// [`Refused`], if there is something of the user's own where a file of the library goes.
 pub fn update(source: &Path, root: &Path) -> Result<Vec<String>> {
     let folder = root.join("kernel");
     let origin = read(&folder.join(ORIGIN))?;
-    let recorded: BTreeMap<&str, &str> = origin
+    // An update that was ended midway leaves two lines for a file: that it was, and that it was to be.
+    let recorded: BTreeSet<(&str, &str)> = origin
         .lines()
         .filter_map(|line| line.split_once("  "))
         .map(|(sum, path)| (path, sum))
         .collect();
-    let old = |path: &str| fs::read_to_string(folder.join(path)).ok();
-    let changed = |(path, sum): (&&str, &&str)| {
-        let text = old(path)?;
-        (checksum(&text) != **sum).then(|| format!("kernel/{path}"))
-    };
-    let changed: Vec<_> = recorded.iter().filter_map(changed).collect();
-    if !changed.is_empty() {
+    let recorded_paths: BTreeSet<&str> = recorded.iter().map(|(path, _)| *path).collect();
+
+    let library = Library::at(source)?;
+    let mut named = Vec::new();
+    for file in sources(root)? {
+        let inside = file.strip_prefix(root).unwrap_or(&file);
+        let found = named_in(&read(&file)?, LIBRARY, &library.all);
+        named.extend(found.with_context(|| format!("understanding {}", inside.display()))?);
+    }
+    let is_there = |name: &&String| recorded_paths.contains(&*format!("{name}.rs"));
+    named.extend(library.all.keys().filter(is_there).cloned());
+    let part = library.part(named)?;
+
+    let mut changes = Vec::new();
+    let mut lost = Vec::new();
+    let paths = part.files.keys().map(String::as_str);
+    for path in paths.chain(recorded_paths).collect::<BTreeSet<_>>() {
+        let is = contents(&folder.join(path))?;
+        let becomes = part.files.get(path);
+        if is.as_deref() == becomes.map(String::as_bytes) {
+            continue;
+        }
+        if is.is_some_and(|is| !recorded.contains(&(path, &*checksum(&is)))) {
+            lost.push(format!("kernel/{path}"));
+        }
+        changes.push((path, becomes));
+    }
+    if !lost.is_empty() {
         return Err(Refused(format!(
-            "{} was changed here, and an update would lose that: keep the change elsewhere, delete the file, \
-             and update again",
-            changed.join(", ")
+            "{} was changed here, or is your own, and an update would lose that: keep it elsewhere, delete \
+             the file, and update again",
+            lost.join(", ")
         ))
         .into());
     }
-    let modules = modules_in(root)?;
-    let modules: Vec<_> = modules.iter().map(String::as_str).collect();
-    let part = Part::needed_by(source, &modules)?;
-    let mut updated: Vec<_> = part
-        .files
-        .iter()
-        .filter(|(path, text)| old(path).as_ref() != Some(text))
-        .map(|(path, _)| format!("kernel/{path}"))
-        .collect();
-    for path in recorded
-        .keys()
-        .filter(|path| !part.files.contains_key(**path))
-    {
-        if fs::remove_file(folder.join(path)).is_ok() {
-            updated.push(format!("kernel/{path}"));
-        }
+
+    watch_signals()?;
+    check_interrupted()?;
+    let mut updated = Vec::new();
+    let becomes = part.origin();
+    if !changes.is_empty() {
+        let recorded = recorded
+            .iter()
+            .map(|(path, sum)| format!("{sum}  {path}\n"));
+        let both = becomes.clone() + &recorded.collect::<String>();
+        replace(&folder.join(ORIGIN), &both)?;
     }
-    part.copy(&folder)?;
+    for (path, becomes) in changes {
+        let file = folder.join(path);
+        match becomes {
+            Some(text) => replace(&file, text)?,
+            None => {
+                fs::remove_file(&file).with_context(|| format!("removing {}", file.display()))?;
+            }
+        }
+        updated.push(format!("kernel/{path}"));
+    }
+    if !updated.is_empty() || origin != becomes {
+        replace(&folder.join(ORIGIN), &becomes)?;
+    }
     Ok(updated)
 }
 
-/// The text of every `.rs` file of the project that may be part of its module.
-fn modules_in(root: &Path) -> Result<Vec<String>> {
+/// What is in a file, if it is there.
+fn contents(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(contents) => Ok(Some(contents)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+/// Writes a file that may be there already, in one step: whoever is killed leaves the old one or the new one.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let mut name = OsString::from(".new-");
+    name.push(path.file_name().unwrap_or_default());
+    let new = path.with_file_name(name);
+    let put = || {
+        fs::create_dir_all(path.parent().unwrap_or(path))?;
+        fs::write(&new, text)?;
+        fs::rename(&new, path)
+    };
+    put().with_context(|| format!("writing {}", path.display()))
+}
+
+/// Every `.rs` file of the project that may be part of its module.
+fn sources(root: &Path) -> Result<Vec<PathBuf>> {
+    let not_its_own = [root.join("kernel"), root.join("target")];
     let mut found = Vec::new();
-    for entry in fs::read_dir(root).with_context(|| format!("reading {}", root.display()))? {
-        let path = entry?.path();
-        let hidden = [".git", "target", "kernel"]
-            .iter()
-            .any(|name| path.ends_with(name));
-        if path.is_dir() && !hidden {
-            found.extend(modules_in(&path)?);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            found.push(read(&path)?);
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let reading = || format!("reading {}", folder.display());
+        for entry in fs::read_dir(&folder).with_context(reading)? {
+            let entry = entry.with_context(reading)?;
+            let path = entry.path();
+            // Such as .git, and what editors leave.
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            if entry.file_type().with_context(reading)?.is_dir() {
+                if !not_its_own.contains(&path) {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push(path);
+            }
         }
     }
     Ok(found)
@@ -347,8 +430,8 @@ const ALLOWED: &str = "
 #![allow(dead_code)]
 ";
 
-fn checksum(text: &str) -> String {
-    hex(&Sha256::digest(text.as_bytes()))
+fn checksum(contents: &[u8]) -> String {
+    hex(&Sha256::digest(contents))
 }
 
 #[cfg(test)]
