@@ -382,3 +382,28 @@ fn an_update_loses_nothing_of_the_users_own() {
     let said = stderr(&output);
     assert!(said.contains("understanding ioctl/module.rs"), "{said}");
 }
+
+#[test]
+fn an_update_moves_both_sides() {
+    let place = Place::new("sides");
+    let root = place.made("door", &["--gate", "ioctl"]);
+    let manifest = root.join("Cargo.toml");
+    let made = fs::read_to_string(&manifest).unwrap();
+    let line = made.lines().find(|line| line.starts_with("callgate = "));
+    let ours = line.unwrap().split('"').nth(1).unwrap();
+
+    // Another path to the same folder is as good.
+    std::os::unix::fs::symlink(ours, root.join("near")).unwrap();
+    let near = made.replace(ours, "near");
+    fs::write(&manifest, &near).unwrap();
+    assert_eq!(succeeded(&update(&root)), "");
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), near);
+
+    // What else the user has made of the file stays as it is.
+    let mine = format!("# mine\n{made}\n[profile.release]\ndebug   = true # mine\n");
+    for elsewhere in ["/nowhere/user", "."] {
+        fs::write(&manifest, mine.replace(ours, elsewhere)).unwrap();
+        assert_eq!(succeeded(&update(&root)), "Cargo.toml\n");
+        assert_eq!(fs::read_to_string(&manifest).unwrap(), mine);
+    }
+}

@@ -17,6 +17,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use toml_edit::DocumentMut;
 
 /// The library's own name, and that of its first file.
 const LIBRARY: &str = "callgate_kernel";
@@ -54,6 +55,9 @@ impl Library {
         Part::of(self, &needed)
     }
 }
+
+/// Says what the program is built with.
+const CARGO: &str = "Cargo.toml";
 
 /// Some subsystems of the library.
 pub struct Part {
@@ -147,8 +151,8 @@ impl Part {
     }
 }
 
-/// Brings the library in the project at `root` up to date with the checkout at `source`, and gives the paths
-/// of the files that are other ones now.
+/// Brings the library in the project at `root` up to date with the checkout at `source`, and the user side that
+/// the program is built with; gives the paths of the files that are other ones now.
 ///
 /// What the project has of the library it keeps: that nothing names a subsystem in so many words does not
 /// say that nothing uses it.
@@ -201,6 +205,8 @@ pub fn update(source: &Path, root: &Path) -> Result<Vec<String>> {
         .into());
     }
 
+    let manifest = with_user_side(source, root)?;
+
     watch_signals()?;
     check_interrupted()?;
     let mut updated = Vec::new();
@@ -225,7 +231,37 @@ pub fn update(source: &Path, root: &Path) -> Result<Vec<String>> {
     if !updated.is_empty() || origin != becomes {
         replace(&folder.join(ORIGIN), &becomes)?;
     }
+    if let Some(manifest) = manifest {
+        replace(&root.join(CARGO), &manifest)?;
+        updated.push(CARGO.to_owned());
+    }
     Ok(updated)
+}
+
+/// What Cargo.toml becomes, if its program is not built with the user side of this checkout: some of that is
+/// the other half of a file in the library.
+fn with_user_side(source: &Path, root: &Path) -> Result<Option<String>> {
+    let mut manifest: DocumentMut = read(&root.join(CARGO))?
+        .parse()
+        .with_context(|| format!("understanding {CARGO}"))?;
+    let path = manifest.get_mut("dependencies").and_then(|dependencies| {
+        dependencies
+            .get_mut("callgate")?
+            .get_mut("path")?
+            .as_value_mut()
+    });
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let ours = source.join("user");
+    let is = path.as_str().map(|path| root.join(path));
+    if is.is_some_and(|is| is.canonicalize().ok() == ours.canonicalize().ok()) {
+        return Ok(None);
+    }
+    let around = path.decor().clone();
+    *path = ours.display().to_string().into();
+    *path.decor_mut() = around;
+    Ok(Some(manifest.to_string()))
 }
 
 /// What is in a file, if it is there.
