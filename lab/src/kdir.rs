@@ -43,8 +43,10 @@ pub struct Compilers {
     pub rustc: Option<String>,
     /// What the C compiler of the tree's kind says, in its first line.
     pub cc: Option<String>,
-    /// Whether there is a pahole.
-    pub pahole: bool,
+    /// What there is not of the programs of LLVM that kbuild runs beside clang.
+    pub llvm_lacks: Vec<String>,
+    /// The version of pahole.
+    pub pahole: Option<Version>,
 }
 
 /// What there is to say before a build.
@@ -105,12 +107,9 @@ impl Ready {
         let tree = Tree::look(directory)
             .ok_or_else(|| unsuited(vec![distribution.provides_tree(directory)]))?;
         let machine = Machine::here();
-        let (cc, says) = c_compiler(&tree, &machine);
-        let compilers = Compilers {
-            rustc: toolchain::rustc_version().ok().map(|rustc| rustc.text),
-            cc: says,
-            pahole: machine.find("pahole").is_some(),
-        };
+        let (cc, mut compilers) = c_compiler(&tree, &machine);
+        compilers.rustc = toolchain::rustc_version().ok().map(|rustc| rustc.text);
+        compilers.pahole = machine.version("pahole", &["--version"]);
         check_interrupted()?;
         let findings = check(&tree, distribution, &compilers);
         if !findings.missing.is_empty() {
@@ -170,12 +169,15 @@ impl Ready {
 }
 
 /// The C compiler that the tree was built by, as this machine has it: what make has to be told, and what
-/// the compiler says of itself.
-fn c_compiler(tree: &Tree, machine: &Machine) -> (Option<String>, Option<String>) {
+/// there is to say of the compiler.
+fn c_compiler(tree: &Tree, machine: &Machine) -> (Option<String>, Compilers) {
     let text = tree.text("CC_VERSION_TEXT");
     let says = |program: &str| {
-        let said = machine.ask(program, &["--version"])?;
-        said.lines().next().map(str::to_owned)
+        let said = machine.ask(program, &["--version"]);
+        Compilers {
+            cc: said.and_then(|said| said.lines().next().map(str::to_owned)),
+            ..Compilers::default()
+        }
     };
     if tree.is_set("CC_IS_CLANG") {
         let major = Version::find(text).map_or(0, |version| version.major);
@@ -187,10 +189,13 @@ fn c_compiler(tree: &Tree, machine: &Machine) -> (Option<String>, Option<String>
             })
             .unwrap_or_default();
         let llvm = if suffix.is_empty() { "1" } else { &suffix };
-        return (
-            Some(format!("LLVM={llvm}")),
-            says(&format!("clang{suffix}")),
-        );
+        let beside = ["ld.lld"].iter().chain(toolchain::LLVM_TOOLS);
+        let beside = beside.map(|tool| format!("{tool}{suffix}"));
+        let compilers = Compilers {
+            llvm_lacks: beside.filter(|tool| machine.find(tool).is_none()).collect(),
+            ..says(&format!("clang{suffix}"))
+        };
+        return (Some(format!("LLVM={llvm}")), compilers);
     }
     // gcc says by which name it was called: gcc, gcc-12, x86_64-linux-gnu-gcc-15.
     let name = text.split(' ').next().unwrap_or_default();
@@ -228,6 +233,12 @@ pub fn check(tree: &Tree, distribution: Distribution, compilers: &Compilers) -> 
 /// What the kernel itself must be. What it is not, no package brings.
 fn kernel(tree: &Tree, findings: &mut Findings) {
     let release = &tree.release;
+    if !tree.is_set("X86_64") {
+        findings.missing.push(format!(
+            "Linux {release} is not for x86-64, and callgate_kernel is for nothing else: name the tree of a \
+             kernel that is"
+        ));
+    }
     for (option, why) in [
         ("MODULES", "it loads no modules"),
         ("RUST", "it has nothing that a module in Rust could use"),
@@ -248,7 +259,7 @@ fn kernel(tree: &Tree, findings: &mut Findings) {
         }
     }
     let (major, minor) = SERIES;
-    if Version::find(release).is_some_and(|version| (version.major, version.minor) != SERIES) {
+    if !is_of_the_series(tree) {
         findings.warnings.push(format!(
             "this is Linux {release}, and callgate is written for {major}.{minor}: the kernel crate \
              differs from one series to the next, so that the build may stop in the midst"
@@ -256,16 +267,33 @@ fn kernel(tree: &Tree, findings: &mut Findings) {
     }
 }
 
-/// What a build reads in the tree. Packages leave out what modules in C have no need of.
+/// Whether the kernel is of the series that callgate is written for.
+fn is_of_the_series(tree: &Tree) -> bool {
+    Version::find(&tree.release).is_none_or(|version| (version.major, version.minor) == SERIES)
+}
+
+/// What a build reads and runs in the tree. Packages leave out what modules in C have no need of.
 fn files(tree: &Tree, distribution: Distribution, findings: &mut Findings) {
     let mut rust = vec![
         "rust/libcore.rmeta",
         "rust/libkernel.rmeta",
         "rust/libmacros.so",
         "include/generated/rustc_cfg",
+        "scripts/target.json",
     ];
-    if tree.is_set("X86_64") {
-        rust.push("scripts/target.json");
+    if is_of_the_series(tree) {
+        // What libkernel refers to. Another series has other crates.
+        rust.extend([
+            "rust/libbindings.rmeta",
+            "rust/libbuild_error.rmeta",
+            "rust/libcompiler_builtins.rmeta",
+            "rust/libffi.rmeta",
+            "rust/libpin_init.rmeta",
+            "rust/libpin_init_internal.so",
+            "rust/libuapi.rmeta",
+            "rust/libzerocopy.rmeta",
+            "rust/libzerocopy_derive.so",
+        ]);
     }
     if tree.is_set("RUST_INLINE_HELPERS") {
         rust.push("rust/helpers/helpers_module.bc");
@@ -278,11 +306,24 @@ fn files(tree: &Tree, distribution: Distribution, findings: &mut Findings) {
             distribution.provides_rust(&tree.release)
         ));
     }
-    // Without it modpost knows no symbol of the kernel, and with versions none of their checksums.
-    let mut other = vec!["Module.symvers"];
+    let mut other = vec![
+        // Without it modpost knows no symbol of the kernel, and with versions none of their checksums.
+        "Module.symvers",
+        "include/generated/autoconf.h",
+        "scripts/basic/fixdep",
+        "scripts/mod/modpost",
+        "scripts/module-common.c",
+        "scripts/module.lds",
+    ];
+    if tree.is_set("OBJTOOL") {
+        other.push("tools/objtool/objtool");
+    }
     // Where there is no vmlinux, kbuild leaves out the types of modules by itself.
     if tree.makes_types() {
-        other.push("tools/bpf/resolve_btfids/resolve_btfids");
+        other.extend([
+            "scripts/gen-btf.sh",
+            "tools/bpf/resolve_btfids/resolve_btfids",
+        ]);
     }
     other.retain(|file| !tree.has(file));
     if !other.is_empty() {
@@ -319,14 +360,39 @@ fn tools(tree: &Tree, compilers: &Compilers, findings: &mut Findings) {
         Some(here) if here != built => findings.warnings.push(format!(
             "the kernel's C was compiled by `{built}`, the modules' will be by `{here}`"
         )),
-        Some(_) => {}
+        Some(_) => {
+            if !compilers.llvm_lacks.is_empty() {
+                findings.missing.push(format!(
+                    "{} not there, which belong to the clang that the kernel's C was compiled by: install lld \
+                     and llvm of the same version",
+                    are(&compilers.llvm_lacks)
+                ));
+            }
+        }
     }
-    if tree.makes_types() && !compilers.pahole {
-        findings.missing.push(
-            "there is no pahole, which adds to each module the types it uses (CONFIG_DEBUG_INFO_BTF_MODULES): \
-             install pahole; some distributions call the package dwarves"
-                .into(),
-        );
+    if tree.makes_types() {
+        pahole(tree, compilers.pahole, findings);
+    }
+}
+
+/// What adds to each module the types it uses.
+fn pahole(tree: &Tree, here: Option<Version>, findings: &mut Findings) {
+    let types = "which adds to each module the types it uses (CONFIG_DEBUG_INFO_BTF_MODULES)";
+    let Some(here) = here else {
+        findings.missing.push(format!(
+            "there is no pahole, {types}: install pahole; some distributions call the package dwarves"
+        ));
+        return;
+    };
+    // 124 for 1.24. By it, and not by the one that is here, kbuild chooses what to ask of pahole.
+    let built = tree.text("PAHOLE_VERSION").parse().unwrap_or(0);
+    if here.major * 100 + here.minor < built {
+        let built = format!("{}.{}", built / 100, built % 100);
+        findings.missing.push(format!(
+            "the kernel was made with pahole {built}, {types}, and {}.{} does not know all that kbuild asks of \
+             that one: install {built} or a newer one",
+            here.major, here.minor
+        ));
     }
 }
 
@@ -359,10 +425,11 @@ fn signing(tree: &Tree) -> Option<String> {
     ))
 }
 
-fn are(files: &[&str]) -> String {
+fn are<T: AsRef<str>>(files: &[T]) -> String {
+    let names: Vec<_> = files.iter().map(AsRef::as_ref).collect();
     format!(
         "{} {}",
-        files.join(", "),
+        names.join(", "),
         if files.len() == 1 { "is" } else { "are" }
     )
 }

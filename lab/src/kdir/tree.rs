@@ -7,13 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The directories that the files are in which a build of a module in Rust needs.
-const DIRECTORIES: [&str; 6] = [
+const DIRECTORIES: [&str; 9] = [
     "",
     "include/generated",
     "rust",
     "rust/helpers",
     "scripts",
+    "scripts/basic",
+    "scripts/mod",
     "tools/bpf/resolve_btfids",
+    "tools/objtool",
 ];
 
 /// A build tree.
@@ -25,7 +28,7 @@ pub struct Tree {
     pub release: String,
     /// The options that are set, as kbuild itself reads them.
     pub config: String,
-    /// The files in [`DIRECTORIES`].
+    /// The files in [`DIRECTORIES`], there or in the sources.
     files: BTreeSet<String>,
 }
 
@@ -36,16 +39,22 @@ impl Tree {
         let read =
             |file: &str| fs::read_to_string(directory.join("include/config").join(file)).ok();
         let (config, release) = (read("auto.conf")?, read("kernel.release")?);
-        let files = DIRECTORIES.iter().flat_map(|&below| {
-            let entries = fs::read_dir(directory.join(below)).into_iter().flatten();
-            entries.flatten().map(move |entry| {
-                let name = entry.file_name();
-                let path = Path::new(below).join(name);
+        let makefile = fs::read_to_string(directory.join("Makefile")).ok()?;
+        let names = |place: &Path, below: &str| {
+            let entries = fs::read_dir(place.join(below)).into_iter().flatten();
+            let paths = entries.flatten().map(|entry| {
+                let path = Path::new(below).join(entry.file_name());
                 path.to_string_lossy().into_owned()
-            })
-        });
-        let tree = Self::new(&directory, &config, release.trim(), files);
-        tree.has("Makefile").then_some(tree)
+            });
+            paths.collect::<Vec<_>>()
+        };
+        let files = DIRECTORIES
+            .iter()
+            .flat_map(|below| names(&directory, below));
+        // The scripts are in the sources. What was built in another folder has them there alone.
+        let sources = sources(&makefile).map(|sources| names(&directory.join(sources), "scripts"));
+        let files = files.chain(sources.into_iter().flatten());
+        Some(Self::new(&directory, &config, release.trim(), files))
     }
 
     /// A tree with this `include/config/auto.conf` and these files.
@@ -89,4 +98,14 @@ impl Tree {
             (name == option).then_some(value)
         })
     }
+}
+
+/// Where the sources are, if this is the Makefile of a folder beside them.
+fn sources(makefile: &str) -> Option<&Path> {
+    let includes = makefile
+        .lines()
+        .filter_map(|line| line.strip_prefix("include "));
+    let paths = includes.filter(|path| !path.contains('$'));
+    let mut sources = paths.filter_map(|path| path.trim_end().strip_suffix("/Makefile"));
+    sources.next().map(Path::new)
 }
