@@ -16,6 +16,13 @@ RUSTFLAGS_$(2).o := --extern callgate_kernel=$(library)
 $(obj)/$(2).o: $(obj)/kernel/callgate_kernel.o
 endef
 
+# The kernel may be replaced by another one of the same name, as by a package's update, and all its files be older
+# than what was compiled for the one before. A flag that differs has everything compiled again.
+kernel_sum := $(firstword $(shell { cd $(objtree) && cat include/config/auto.conf Module.symvers && \
+	stat -Lc '%s %Y' rust/libkernel.rmeta vmlinux; } 2>/dev/null | cksum))
+ccflags-y += -DCALLGATE_KERNEL_SUM=$(kernel_sum)
+rustflags-y += --cfg=callgate_kernel_sum_$(kernel_sum)
+
 # The library is an object of every module, but compiled once; hence one name instead of all theirs.
 RUSTFLAGS_kernel/callgate_kernel.o := --emit=metadata=$(library)
 $(obj)/kernel/callgate_kernel.o: private modfile = callgate_kernel
@@ -26,8 +33,8 @@ $(obj)/kernel/callgate_kernel.o: $(obj)/kernel/bindings_generated.rs
 # once: see kernel/bindings.rs.
 export CALLGATE_BINDINGS := $(abspath $(obj)/kernel/bindings_generated.rs)
 
-# bindgen reads C by clang, and where the kernel is built by gcc, clang knows not all of the flags. None
-# that begins so changes a type, but for those that are added back.
+# bindgen reads C by clang, and where the kernel is built by gcc, clang knows not all of the flags. On x86-64,
+# none that begins so changes a type, but for those that are added back.
 bindgen_c_flags = $(filter-out -f% -m% --param=%,$(c_flags)) \
 	-w -fms-extensions -fshort-wchar -funsigned-char -fno-builtin
 

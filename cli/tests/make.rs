@@ -138,6 +138,49 @@ fn the_kernels_make_is_told_of_whole_paths_and_of_the_compiler_of_the_kernel() {
     assert!(said.contains(&format!(" to {place}/root\n")), "{said}");
 }
 
+#[test]
+fn everything_is_compiled_again_for_another_kernel_of_the_same_name() {
+    let door = Made::new("again");
+    let kernel = door.beside("kernel");
+    let write = |file: &str, text: &str| {
+        let file = kernel.join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, text).unwrap();
+        // As a package has it: from before anything was compiled.
+        let file = fs::File::options().write(true).open(&file).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    };
+    // As much of the kernel's as to read Kbuild.
+    write(
+        "Makefile",
+        "objtree := $(CURDIR)\nobj := .\nsrc := $(M)\ninclude $(M)/Kbuild\n\
+         modules:\n\t@echo C: $(ccflags-y) Rust: $(rustflags-y)\n",
+    );
+    write("include/config/auto.conf", "CONFIG_RUST=y\n");
+    write("Module.symvers", "0x01\tprintk\n");
+    write("rust/libkernel.rmeta", "");
+    let flags = || {
+        let output = door.make(&["modules", "KDIR=../kernel"]);
+        assert!(output.status.success(), "{}", said(&output));
+        let said = said(&output);
+        let flags = said.lines().find(|line| line.starts_with("C: -D"));
+        flags.expect(&said).to_owned()
+    };
+    let mut seen = vec![flags()];
+    assert_eq!(flags(), seen[0]);
+    for (file, text) in [
+        ("Module.symvers", "0x02\tprintk\n"),
+        ("rust/libkernel.rmeta", "more"),
+        ("include/config/auto.conf", "CONFIG_RUST=y\nCONFIG_SMP=y\n"),
+        ("vmlinux", ""),
+    ] {
+        write(file, text);
+        let now = flags();
+        assert!(!seen.contains(&now), "{file}: {now}");
+        seen.push(now);
+    }
+}
+
 /// Needs root, dkms(8) and the third kernel of the lab, and is content without.
 #[test]
 fn dkms_adds_builds_installs_and_removes_the_module() {

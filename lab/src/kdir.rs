@@ -154,7 +154,7 @@ impl Ready {
     }
 
     /// What keeps apart the modules for one tree from those for another: a tree may be replaced by
-    /// another one of the same name.
+    /// another one of the same name. If that has the same options, `kernel/library.mk` notices.
     fn key(&self) -> String {
         let mut key = Sha256::new();
         for part in [
