@@ -103,7 +103,7 @@ fn the_kernels_make_is_told_of_whole_paths_and_of_the_compiler_of_the_kernel() {
     )
     .unwrap();
     let make = |arguments: &[&str]| {
-        let output = door.make(&[&["KDIR=../kernel"], arguments].concat());
+        let output = door.make(&[&["KDIR=../kernel", "BINDGEN=true"], arguments].concat());
         assert!(output.status.success(), "{}", said(&output));
         said(&output)
     };
@@ -139,6 +139,55 @@ fn the_kernels_make_is_told_of_whole_paths_and_of_the_compiler_of_the_kernel() {
 }
 
 #[test]
+fn without_rustc_or_bindgen_make_says_what_to_install() {
+    let door = Made::new("tools");
+    let kernel = door.beside("kernel");
+    fs::create_dir_all(kernel.join("include/config")).unwrap();
+    fs::write(kernel.join("Makefile"), "%:\n\t@echo built\n").unwrap();
+    fs::write(
+        kernel.join("include/config/auto.conf"),
+        "CONFIG_RUSTC_VERSION_TEXT=rustc 1.95.0 (59807616e 2026-04-14)\n",
+    )
+    .unwrap();
+    // A machine that has but these.
+    let bin = door.beside("bin");
+    let path = env::var_os("PATH").unwrap();
+    let link = |program: &str, name: &str| {
+        let place = find(env::split_paths(&path), program).expect(program);
+        std::os::unix::fs::symlink(place.join(program), bin.join(name)).unwrap();
+    };
+    for program in ["echo", "grep", "make", "mkdir", "sed", "uname"] {
+        link(program, program);
+    }
+    let make = |target: &str| {
+        let mut make = Command::new(bin.join("make"));
+        make.args([target, "KDIR=../kernel"]).env("PATH", &bin);
+        let output = door.run(&mut make);
+        (output.status.code(), said(&output))
+    };
+    let (status, said) = make("modules");
+    assert_eq!(status, Some(2), "{said}");
+    for part in ["no rustc.", "rustc 1.95.0 (59807616e 2026-04-14)\n"] {
+        assert!(said.contains(part), "{said}");
+    }
+    link("true", "rustc");
+    let (status, said) = make("modules");
+    assert_eq!(status, Some(2), "{said}");
+    for part in ["no bindgen,", "bindgen-cli", "BINDGEN=PROGRAM"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!said.contains("not found") && !door.0.join("target").exists());
+    link("true", "bindgen");
+    assert_eq!(make("modules").0, Some(0));
+
+    // Root installs what a user built.
+    fs::remove_file(bin.join("rustc")).unwrap();
+    fs::write(door.0.join("target/kbuild/modules.order"), "").unwrap();
+    let (status, said) = make("modules_install");
+    assert_eq!(status, Some(0), "{said}");
+}
+
+#[test]
 fn everything_is_compiled_again_for_another_kernel_of_the_same_name() {
     let door = Made::new("again");
     let kernel = door.beside("kernel");
@@ -160,7 +209,7 @@ fn everything_is_compiled_again_for_another_kernel_of_the_same_name() {
     write("Module.symvers", "0x01\tprintk\n");
     write("rust/libkernel.rmeta", "");
     let flags = || {
-        let output = door.make(&["modules", "KDIR=../kernel"]);
+        let output = door.make(&["modules", "KDIR=../kernel", "BINDGEN=true"]);
         assert!(output.status.success(), "{}", said(&output));
         let said = said(&output);
         let flags = said.lines().find(|line| line.starts_with("C: -D"));
