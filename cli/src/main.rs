@@ -121,10 +121,11 @@ enum Command {
         /// Only for this kernel.
         #[arg(long, value_enum)]
         kernel: Option<KernelArgument>,
-        /// Only the modules, for a kernel that is not callgate's: against its build tree, with the compilers
-        /// that it was built with. The running kernel's is /lib/modules/$(uname -r)/build.
+        /// Only the modules, for a kernel that is not callgate's: against its build tree. Without DIR, for the
+        /// kernel that runs here: /lib/modules/$(uname -r)/build.
         #[arg(long, value_name = "DIR", conflicts_with = "kernel")]
-        kdir: Option<PathBuf>,
+        #[expect(clippy::option_option, reason = "where DIR may be left out")]
+        kdir: Option<Option<PathBuf>>,
     },
     /// Start a project of your own: a folder with a module, a program and tests.
     New {
@@ -319,6 +320,7 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             kdir: Some(directory),
             ..
         } => {
+            let directory = directory.unwrap_or_else(lab::kdir::of_this_machine);
             for module in lab::kdir::build(&lab, &project, &directory)? {
                 println!("{}", module.display());
             }

@@ -81,6 +81,21 @@ fn a_directory_that_no_kernel_was_built_in_is_exit_status_3_and_says_what_to_do(
 }
 
 #[test]
+fn without_a_directory_kdir_is_the_running_kernels() {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let tree = format!("/lib/modules/{}/build", release.trim());
+    // Whatever kernel runs here, without a rustc nothing can be built for it.
+    let output = Command::new(env!("CARGO_BIN_EXE_callgate"))
+        .args(["build", "--kdir"])
+        .env("PATH", "/nowhere")
+        .output()
+        .unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains(&format!("against {tree}:\n")), "{said}");
+}
+
+#[test]
 fn what_is_missing_is_exit_status_3_and_says_how_to_get_it() {
     let empty = std::env::temp_dir();
     let output = Command::new(env!("CARGO_BIN_EXE_callgate"))

@@ -60,6 +60,13 @@ pub struct Findings {
     pub afterwards: Option<String>,
 }
 
+/// Where distributions have the build tree of the kernel that runs here.
+pub fn of_this_machine() -> PathBuf {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    Path::new("/lib/modules").join(&*release).join("build")
+}
+
 /// Builds every module of the checkout against the tree in `directory`, and gives their files.
 pub fn build(lab: &Lab, project: &Project, directory: &Path) -> Result<Vec<PathBuf>> {
     let ready = Ready::find(lab, directory)?;
