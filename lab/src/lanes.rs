@@ -76,7 +76,7 @@ mod tests {
     /// Waits, not for ever, until so many have come; says whether they have.
     fn meet(come: &AtomicUsize, expected: usize) -> bool {
         come.fetch_add(1, Ordering::SeqCst);
-        let end = Instant::now() + Duration::from_secs(5);
+        let end = Instant::now() + Duration::from_mins(1);
         while come.load(Ordering::SeqCst) < expected && Instant::now() < end {
             thread::sleep(Duration::from_millis(1));
         }
