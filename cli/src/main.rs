@@ -147,7 +147,7 @@ enum Command {
         #[arg(long, conflicts_with_all = ["folder", "gate", "minimal"])]
         list: bool,
     },
-    /// Bring the kernel library in your project up to date.
+    /// Bring what your project has of callgate up to date: the kernel library, and where its crate is.
     Update,
     /// Lint both sides; of callgate itself, build the kernel side's documentation as well.
     Lint,
