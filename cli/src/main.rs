@@ -339,6 +339,7 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
         } => new::run(&lab.source, folder.as_deref(), &gate, minimal, list),
         Command::Update => new::update(&lab.source, &project),
         Command::Lint => {
+            tell_whose(&lab, &project)?;
             lab::doctor::ensure(Needs::BUILD)?;
             run::lint(&lab, &project).map(|()| Outcome::Passed)
         }
@@ -365,8 +366,18 @@ fn prepared(
     needs: Needs,
     flavours: &[Flavour],
 ) -> Result<run::Prepared> {
+    tell_whose(lab, project)?;
     lab::doctor::ensure(needs.on(flavours))?;
     run::prepare(lab, std::slice::from_ref(project), flavours)
+}
+
+/// Says so where one may believe to be in a project, and is not.
+fn tell_whose(lab: &Lab, project: &Project) -> Result<()> {
+    let here = std::env::current_dir().context("where are we?")?;
+    if project.root == lab.source && !here.starts_with(&lab.source) {
+        command::note("callgate: there is no project here; these are callgate's own gates");
+    }
+    Ok(())
 }
 
 fn flavours(only: Option<KernelArgument>) -> Vec<Flavour> {

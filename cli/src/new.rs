@@ -21,9 +21,10 @@ pub fn run(
     let Some(folder) = folder.filter(|_| !list) else {
         return explain(source);
     };
+    let gates: Vec<_> = gates.iter().map(|gate| gate.trim().to_owned()).collect();
     let order = Order {
         folder,
-        gates,
+        gates: &gates,
         minimal,
     };
     let made = scaffold::create(source, &order).map_err(usage)?;
@@ -42,8 +43,12 @@ pub fn update(source: &Path, project: &Project) -> Result<Outcome> {
         let why = "this is callgate itself: `update` is for a project that `callgate new` made";
         return Err(Usage(why.into()).into());
     }
-    for path in scaffold::update(source, &project.root).map_err(usage)? {
+    let updated = scaffold::update(source, &project.root).map_err(usage)?;
+    for path in &updated {
         println!("{path}");
+    }
+    if updated.is_empty() {
+        anstream::eprintln!("{DIM}it is up to date{DIM:#}");
     }
     Ok(Outcome::Passed)
 }

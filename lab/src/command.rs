@@ -32,8 +32,8 @@ use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// How many of the last lines of output an error repeats.
-const TAIL: usize = 20;
+/// How many lines of output an error repeats: from the first on that speaks of an error, else the last.
+const TAIL: usize = 30;
 
 /// How often a wait looks at the interrupt flag, the time limit and the child.
 const TICK: Duration = Duration::from_millis(50);
@@ -266,6 +266,7 @@ impl<'a> Cmd<'a> {
 
         let mut output = Vec::new();
         let mut tail = VecDeque::with_capacity(TAIL);
+        let mut found = false;
         let mut on_line = self.on_line.take();
         let mut take = |is_output: bool, line: Vec<u8>| -> Result<()> {
             if let Some(log) = &mut log {
@@ -279,10 +280,17 @@ impl<'a> Cmd<'a> {
             if is_output {
                 output.extend_from_slice(&line);
             } else {
-                if tail.len() == TAIL {
+                // What follows is often many lines of those that called the one that failed.
+                if !found && is_error(&text) {
+                    found = true;
+                    tail.clear();
+                }
+                if tail.len() == TAIL && !found {
                     tail.pop_front();
                 }
-                tail.push_back(text.trim_end().to_owned());
+                if tail.len() < TAIL {
+                    tail.push_back(text.trim_end().to_owned());
+                }
             }
             Ok(())
         };
@@ -361,6 +369,11 @@ impl<'a> Cmd<'a> {
             log: self.log.clone(),
         }
     }
+}
+
+/// Whether a compiler says here what is wrong.
+fn is_error(line: &str) -> bool {
+    line.starts_with("error:") || line.starts_with("error[") || line.contains(": error: ")
 }
 
 /// What a program writes, line by line.

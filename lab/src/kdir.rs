@@ -89,6 +89,7 @@ pub fn build(lab: &Lab, project: &Project, directory: &Path) -> Result<Vec<PathB
     if let Some(text) = &ready.findings.afterwards {
         note(&format!("callgate: {text}"));
     }
+    modules::complete(project, &output)?;
     modules::built(&output)
 }
 

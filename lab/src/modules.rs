@@ -8,7 +8,7 @@ use crate::command::{Cmd, step};
 use crate::kdir;
 use crate::kernel::{self, Flavour, Kernel};
 use crate::project::Project;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
 /// Builds every module of a project for a kernel, and gives the directory that they are in, as the
@@ -29,6 +29,7 @@ pub fn build(
         .arg("modules")
         .run()
         .context("building the modules")?;
+    complete(project, &output)?;
     match kernel.flavour {
         Flavour::Release | Flavour::Debug => Ok(output),
         Flavour::Distro => sign(kernel, &output),
@@ -69,6 +70,23 @@ pub fn built(output: &Path) -> Result<Vec<PathBuf>> {
         .lines()
         .map(|object| output.join(object).with_extension("ko"));
     Ok(modules.collect())
+}
+
+/// Sees to it that the last build in `output` made every module of the project. What make does not know, it
+/// passes over; and what an earlier build made is still there.
+pub fn complete(project: &Project, output: &Path) -> Result<()> {
+    let built = built(output)?;
+    for name in project.gates.iter().filter_map(|gate| gate.module.as_ref()) {
+        let file = format!("{name}.ko");
+        if !built.iter().any(|path| path.ends_with(&file)) {
+            let kbuild = project.root.join("Kbuild");
+            bail!(
+                "{} makes no {file}: look there how that is spelt",
+                kbuild.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Lints every module and the kernel library; a warning is an error. In callgate's own checkout, where nothing

@@ -121,7 +121,8 @@ fn chosen(source: &Path, named: &[String]) -> Result<Vec<Gate>> {
     let mut chosen = Vec::new();
     for name in named {
         let gate = all.iter().find(|gate| gate.name == *name).ok_or_else(|| {
-            let known: Vec<_> = all.iter().map(|gate| gate.name.as_str()).collect();
+            let modules = all.iter().filter(|gate| gate.module.is_some());
+            let known: Vec<_> = modules.map(|gate| gate.name.as_str()).collect();
             Refused(format!(
                 "there is no gate `{name}`; there are {}",
                 known.join(", ")

@@ -54,7 +54,7 @@ fn failure_tells_the_command_its_last_lines_and_the_log() {
     let log = file("failure.log");
     let error = sh("seq 100; exit 3").log(&log).run().unwrap_err();
     let failed = error.downcast_ref::<Failed>().unwrap();
-    assert_eq!((failed.code, failed.tail.len()), (Some(3), 20));
+    assert_eq!((failed.code, failed.tail.len()), (Some(3), 30));
     assert_eq!(failed.tail.last().unwrap(), "100");
     let message = error.to_string();
     for part in [
@@ -65,6 +65,17 @@ fn failure_tells_the_command_its_last_lines_and_the_log() {
         assert!(message.contains(part), "{message}");
     }
     assert!(fs::read_to_string(&log).unwrap().contains("\n1\n2\n3\n"));
+}
+
+#[test]
+fn failure_tells_what_a_compiler_said_first() {
+    for said in ["error: no", "error[E0432]: no", "module.c:3:1: error: no"] {
+        let script = format!("seq 100; echo '{said}'; seq 101 200; exit 1");
+        let error = sh(&script).run().unwrap_err();
+        let failed = error.downcast_ref::<Failed>().unwrap();
+        assert_eq!((&*failed.tail[0], failed.tail.len()), (said, 30));
+        assert_eq!(failed.tail[1], "101");
+    }
 }
 
 #[test]

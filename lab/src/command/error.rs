@@ -15,7 +15,7 @@ pub struct Failed {
     pub outcome: String,
     /// The exit status, where there is one.
     pub code: Option<i32>,
-    /// The last lines of its output.
+    /// Lines of its output: from the first on that speaks of an error, else the last.
     pub tail: Vec<String>,
     /// Where all of its output is.
     pub log: Option<PathBuf>,
