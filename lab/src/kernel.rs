@@ -9,7 +9,7 @@ use crate::Lab;
 use crate::command::{Cmd, note, step};
 use crate::fetch::{self, Source};
 use crate::patches;
-use crate::toolchain::{self, Toolchain};
+use crate::toolchain::{self, Rustc, Toolchain};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write};
@@ -100,7 +100,7 @@ const SIGNING_KEY: &str = "signing_key.pem";
 #[derive(Clone, Debug)]
 pub struct Tools {
     llvm: Toolchain,
-    rustc: String,
+    rustc: Rustc,
     rust_src: PathBuf,
     bindgen: PathBuf,
 }
@@ -110,7 +110,7 @@ impl Tools {
     pub fn find(lab: &Lab) -> Result<Self> {
         Ok(Self {
             llvm: Toolchain::find().context("no complete LLVM; `callgate doctor` says more")?,
-            rustc: toolchain::rustc_version()?.text,
+            rustc: toolchain::rustc_version()?,
             rust_src: toolchain::ensure_rust_src(&lab.cache)?,
             bindgen: toolchain::ensure_bindgen(&lab.cache)?,
         })
@@ -145,6 +145,19 @@ impl Tools {
             Some(directory) => make.env("LIBCLANG_PATH", directory),
             None => make,
         }
+    }
+
+    /// The compilers that decide what instructions a kernel of callgate's own is made of.
+    pub fn compilers(&self) -> Vec<String> {
+        vec![
+            self.rustc.text.clone(),
+            format!("clang {}", self.llvm.clang),
+        ]
+    }
+
+    /// Whether clang understands what rustc makes for it: then C's inline functions can be inlined into Rust.
+    fn inline_helpers(&self) -> bool {
+        self.rustc.llvm == Some(self.llvm.clang.major)
     }
 
     /// What decides the code of a kernel of this flavour, beside its sources and rustc.
@@ -195,8 +208,8 @@ fn describe(lab: &Lab, tools: &Tools, flavour: Flavour, source: &Source) -> Resu
         &RECIPE.to_string(),
         &source.identity,
         &tools.identity(flavour)?,
-        &tools.rustc,
-        &fragments(lab, flavour)?,
+        &tools.rustc.text,
+        &fragments(lab, tools, flavour)?,
         &patches::find(lab)?.1,
     ] {
         key.update(part);
@@ -216,12 +229,16 @@ fn describe(lab: &Lab, tools: &Tools, flavour: Flavour, source: &Source) -> Resu
 }
 
 /// The fragments of a flavour in one.
-fn fragments(lab: &Lab, flavour: Flavour) -> Result<String> {
+fn fragments(lab: &Lab, tools: &Tools, flavour: Flavour) -> Result<String> {
     let texts = flavour.fragments().iter().map(|fragment| {
         let path = lab.source.join(fragment);
         fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
     });
-    Ok(merged(&texts.collect::<Result<String>>()?))
+    let mut text = texts.collect::<Result<String>>()?;
+    if flavour == Flavour::Release && tools.inline_helpers() {
+        text.push_str("CONFIG_RUST_INLINE_HELPERS=y\n");
+    }
+    Ok(merged(&text))
 }
 
 /// The lines of fragments without their comments. A later line about an option takes the place of an earlier
@@ -272,7 +289,7 @@ fn build(lab: &Lab, tools: &Tools, kernel: &Kernel, source: &Path) -> Result<()>
             .log(lab.cache.log_file(&format!("{flavour}-{log}")))
     };
 
-    configure(&fragments(lab, *flavour)?, &objects, make("config"))?;
+    configure(&fragments(lab, tools, *flavour)?, &objects, make("config"))?;
     let step = step(&format!(
         "building the {flavour} kernel (some 7 minutes on 2 cores)"
     ));
@@ -357,8 +374,9 @@ fn prune(flavour: Flavour, source: &Path, objects: &Path, into: &Path, make: Cmd
         .run()
         .context("taking what modules need from the kernel's tree")?;
     fs::copy(objects.join(".config"), tree.join(".config"))?;
-    // Crates as the compiler wants them.
-    copy_matching(&objects.join("rust"), &tree.join("rust"), &["rmeta", "so"])?;
+    // Crates as the compiler wants them, and what of C is inlined into modules.
+    let extensions = ["rmeta", "so", "bc"];
+    copy_matching(&objects.join("rust"), &tree.join("rust"), &extensions)?;
     match flavour {
         Flavour::Release | Flavour::Debug => copy_rust_sources(source, objects, &tree)?,
         Flavour::Distro => {

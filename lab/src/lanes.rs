@@ -118,7 +118,7 @@ mod tests {
                     bail!("no machine");
                 }
                 // Long enough for the other lane to see to it that nothing more is begun.
-                thread::sleep(Duration::from_millis(200));
+                thread::sleep(Duration::from_secs(1));
                 Ok(())
             });
             assert_eq!(error.unwrap_err().to_string(), "no machine");

@@ -22,12 +22,10 @@ use crate::command::Cmd;
 /// The oldest LLVM that Linux 7.3 can be built with, and the newest that was heard of.
 pub const LLVM: std::ops::RangeInclusive<u32> = 17..=22;
 
-/// The LLVM to install where there is none: the newest that Debian 12 and 13 both have.
-pub const LLVM_INSTALL: u32 = 19;
-
 /// The LLVM tools that kbuild calls besides clang.
 pub const LLVM_TOOLS: &[&str] = &[
     "llvm-ar",
+    "llvm-link",
     "llvm-nm",
     "llvm-objcopy",
     "llvm-objdump",
@@ -115,15 +113,43 @@ pub struct Rustc {
     pub text: String,
     /// Its version.
     pub version: Version,
+    /// The major version of the LLVM in it, unless its backend is another.
+    pub llvm: Option<u32>,
 }
 
 /// Asks rustc for its version.
 pub fn rustc_version() -> Result<Rustc> {
-    let text = Cmd::new("rustc")
-        .arg("--version")
-        .output()?
-        .trim()
-        .to_owned();
+    let all = Cmd::new("rustc")
+        .args(["--version", "--verbose"])
+        .output()?;
+    let text = all.lines().next().unwrap_or_default().to_owned();
     let version = Version::find(&text).with_context(|| format!("no version in `{text}`"))?;
-    Ok(Rustc { text, version })
+    let llvm = llvm_of_rustc(&all);
+    Ok(Rustc {
+        text,
+        version,
+        llvm,
+    })
+}
+
+/// The major version of the LLVM in rustc, by what it says of itself at length.
+fn llvm_of_rustc(says: &str) -> Option<u32> {
+    let line = says
+        .lines()
+        .find_map(|line| line.strip_prefix("LLVM version: "))?;
+    Some(Version::find(line)?.major)
+}
+
+/// The LLVM to install where there is none. The one that rustc has in it, if there is a package: a kernel that
+/// is built by both inlines C's inline functions into Rust. Else one that Debian 12 and 13 both have.
+pub fn llvm_to_install(machine: &Machine) -> u32 {
+    let says = machine.ask("rustc", &["--version", "--verbose"]);
+    let own = says.as_deref().and_then(llvm_of_rustc);
+    own.filter(|major| LLVM.contains(major))
+        .filter(|major| {
+            machine
+                .ask("apt-cache", &["show", &format!("clang-{major}")])
+                .is_some()
+        })
+        .unwrap_or(19)
 }

@@ -6,7 +6,7 @@
 //! commands that kbuild records for our kernels. Nor is what signs modules and describes their types, but
 //! for the distribution's kernel.
 
-use crate::toolchain::{LLVM, LLVM_INSTALL, LLVM_TOOLS, Machine, Toolchain, Version};
+use crate::toolchain::{LLVM, LLVM_TOOLS, Machine, Toolchain, Version, llvm_to_install};
 
 use super::{Finding, Remedy, State};
 
@@ -239,9 +239,11 @@ fn python_yaml(machine: &Machine) -> Finding {
 fn llvm(machine: &Machine) -> Vec<Finding> {
     let candidates = Toolchain::candidates(machine);
     let chosen = Toolchain::find_on(machine).or_else(|| candidates.first().cloned());
-    let (suffix, major) = match &chosen {
-        Some(found) => (found.llvm_suffix.clone(), found.clang.major),
-        None => (format!("-{LLVM_INSTALL}"), LLVM_INSTALL),
+    let (suffix, major) = if let Some(found) = &chosen {
+        (found.llvm_suffix.clone(), found.clang.major)
+    } else {
+        let major = llvm_to_install(machine);
+        (format!("-{major}"), major)
     };
     let packages = |name: &str| Remedy::Packages(vec![format!("{name}{suffix}")]);
     let need = Version::new(*LLVM.start(), 0, 0);
