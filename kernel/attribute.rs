@@ -16,7 +16,7 @@
 //! that has a form as text, by the rules of C's `kstrto*()`.
 //!
 //! Not supported: text longer than a page; knowing the file position, which sysfs and configfs ignore
-//! in a write; and binary contents, which have types of their own.
+//! in a write; and binary contents, which have types of their own and share the [`Page`].
 
 use crate::bindings;
 use core::{ffi::CStr, fmt, mem::MaybeUninit, ptr, slice};
@@ -182,7 +182,7 @@ pub(crate) const fn check_mode(mode: u16) {
     assert!(owner & 2 >= group & 2);
 }
 
-/// The text that a `show` puts together.
+/// The text that a `show` puts together, or the bytes of a binary attribute.
 ///
 /// `write!` and `writeln!` work on it, and fail with `EOVERFLOW` once it is full: the reader gets the
 /// error instead of half a text.
@@ -208,6 +208,12 @@ impl<'a> Page<'a> {
     #[inline]
     pub(crate) const fn len(&self) -> usize {
         self.len
+    }
+
+    /// For how many more there is room.
+    #[inline]
+    pub const fn room(&self) -> usize {
+        self.bytes.len() - self.len
     }
 
     /// Appends these bytes, all or none.

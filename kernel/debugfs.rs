@@ -870,7 +870,7 @@ impl<T: FileOperations> File<T> {
     /// As for [`file::VTable::release`]; `inode` must be that of the file.
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: As the caller promises.
-        let result = unsafe { file::VTable::<T, Self>::release(inode, file) };
+        let result = unsafe { file::Calls::<T>::release(inode, file) };
         // SAFETY: The inode is valid, and debugfs leaves in it what it was given, a pointer from an `Arc`.
         // `open` succeeded with this file, so this is the reference that it left.
         drop(unsafe { Arc::from_raw((*inode).i_private.cast::<T::Shared>().cast_const()) });
@@ -885,7 +885,7 @@ impl<T: FileOperations> File<T> {
         iter: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: As the caller promises.
-        let read = || unsafe { file::VTable::<T, Self>::read_iter(kiocb, iter) };
+        let read = || unsafe { file::Calls::<T>::read_iter(kiocb, iter) };
         // SAFETY: The file of a valid kiocb is valid, and it is open.
         unsafe { guarded((*kiocb).ki_filp, read) }.unwrap_or_else(|err| err.to_errno() as isize)
     }
@@ -898,7 +898,7 @@ impl<T: FileOperations> File<T> {
         iter: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: As the caller promises.
-        let write = || unsafe { file::VTable::<T, Self>::write_iter(kiocb, iter) };
+        let write = || unsafe { file::Calls::<T>::write_iter(kiocb, iter) };
         // SAFETY: The file of a valid kiocb is valid, and it is open.
         unsafe { guarded((*kiocb).ki_filp, write) }.unwrap_or_else(|err| err.to_errno() as isize)
     }
@@ -908,7 +908,7 @@ impl<T: FileOperations> File<T> {
     /// As for [`file::VTable::llseek`].
     unsafe extern "C" fn llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
         // SAFETY: As the caller promises.
-        let seek = || unsafe { file::VTable::<T, Self>::llseek(file, offset, whence) };
+        let seek = || unsafe { file::Calls::<T>::llseek(file, offset, whence) };
         // SAFETY: The file is valid, and it is open.
         unsafe { guarded(file, seek) }.unwrap_or_else(|err| err.to_errno().into())
     }
@@ -921,7 +921,7 @@ impl<T: FileOperations> File<T> {
         table: *mut bindings::poll_table_struct,
     ) -> bindings::__poll_t {
         // SAFETY: As the caller promises.
-        let poll = || unsafe { file::VTable::<T, Self>::poll(file, table) };
+        let poll = || unsafe { file::Calls::<T>::poll(file, table) };
         // SAFETY: The file is valid, and it is open.
         unsafe { guarded(file, poll) }.unwrap_or(bindings::EPOLLHUP)
     }
@@ -931,7 +931,7 @@ impl<T: FileOperations> File<T> {
     /// As for [`file::VTable::mmap_prepare`].
     unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
         // SAFETY: As the caller promises.
-        let prepare = || unsafe { file::VTable::<T, Self>::mmap_prepare(desc) };
+        let prepare = || unsafe { file::Calls::<T>::mmap_prepare(desc) };
         // SAFETY: The file that is being mapped is valid, and it is open.
         unsafe { guarded((*desc).file, prepare) }.unwrap_or_else(|err| err.to_errno())
     }

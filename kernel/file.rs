@@ -48,6 +48,7 @@ use crate::{
 };
 use core::marker::PhantomData;
 use kernel::{
+    alloc::{Allocator, Vec},
     error::VTABLE_DEFAULT_ERROR,
     ffi::{c_int, c_long, c_uint, c_ulong},
     fs::{File, Kiocb, LocalFile},
@@ -77,6 +78,9 @@ pub const EPOLLWRNORM: u32 = bindings::EPOLLWRNORM;
 /// An operation that is not implemented fails as the VFS has it: `EINVAL` for read(2) and write(2),
 /// `ESPIPE` for lseek(2), `ENOTTY` for ioctl(2), `ENODEV` for mmap(2); poll(2) finds the file always
 /// ready, and epoll_ctl(2) refuses it with `EPERM`.
+///
+/// Where each instruction counts, mark an operation with `#[inline]`: it then becomes one function with the
+/// one that the kernel calls.
 ///
 /// # Examples
 ///
@@ -223,12 +227,14 @@ pub fn read_from_buffer(
     pos: &mut i64,
     contents: &[u8],
 ) -> Result<usize> {
-    let wanted = !iov.is_empty();
     let start = *pos;
     let count = iov.simple_read_from_buffer(pos, contents)?;
-    let available = usize::try_from(start).is_ok_and(|start| start < contents.len());
-    if count == 0 && wanted && available {
-        return Err(EFAULT);
+    if count == 0 && !iov.is_empty() {
+        // Nothing was copied. At the end there was nothing to copy.
+        let available = usize::try_from(start).is_ok_and(|start| start < contents.len());
+        if available {
+            return Err(EFAULT);
+        }
     }
     Ok(count)
 }
@@ -244,6 +250,22 @@ pub fn copy_whole(iov: &mut IovIterSource<'_>, out: &mut [u8]) -> Result {
         return Err(EFAULT);
     }
     Ok(())
+}
+
+/// Takes all that the user wrote. Who is to limit it looks at [`IovIterSource::len`] first.
+///
+/// # Errors
+///
+/// - `EFAULT`: not all of it could be copied.
+/// - `ENOMEM`.
+#[inline]
+pub fn copy_to_vec<A: Allocator>(iov: &mut IovIterSource<'_>) -> Result<Vec<u8, A>> {
+    let wanted = iov.len();
+    let mut bytes = Vec::new();
+    if iov.copy_from_iter_vec(&mut bytes, GFP_KERNEL)? != wanted {
+        return Err(EFAULT);
+    }
+    Ok(bytes)
 }
 
 /// Implements [`FileOperations::llseek`] for a device of `size` bytes: any position from 0 to `size`
@@ -440,9 +462,66 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
         0
     }
 
+    const VTABLE: bindings::file_operations = bindings::file_operations {
+        owner: this_module::<T::OwnerModule>().as_ptr(),
+        open: Some(Self::open),
+        release: Some(Calls::<T>::release),
+        read_iter: if T::HAS_READ_ITER {
+            Some(Calls::<T>::read_iter)
+        } else {
+            None
+        },
+        write_iter: if T::HAS_WRITE_ITER {
+            Some(Calls::<T>::write_iter)
+        } else {
+            None
+        },
+        llseek: if T::HAS_LLSEEK {
+            Some(Calls::<T>::llseek)
+        } else {
+            None
+        },
+        poll: if T::HAS_POLL {
+            Some(Calls::<T>::poll)
+        } else {
+            None
+        },
+        unlocked_ioctl: if T::HAS_IOCTL {
+            Some(Calls::<T>::ioctl)
+        } else {
+            None
+        },
+        compat_ioctl: if T::HAS_IOCTL {
+            bindings::compat_ptr_ioctl
+        } else {
+            None
+        },
+        mmap_prepare: if T::HAS_MMAP {
+            Some(Calls::<T>::mmap_prepare)
+        } else {
+            None
+        },
+        show_fdinfo: if T::HAS_SHOW_FDINFO {
+            Some(Calls::<T>::show_fdinfo)
+        } else {
+            None
+        },
+        ..pin_init::zeroed()
+    };
+
+    pub(crate) const fn build() -> &'static bindings::file_operations {
+        &Self::VTABLE
+    }
+}
+
+/// What the kernel calls on a file that has been opened, however that was done. So there is one of each for a `T`
+/// that several kinds of registration have, and the compiler can inline what it does.
+pub(crate) struct Calls<T>(PhantomData<T>);
+
+impl<T: FileOperations> Calls<T> {
     /// # Safety
     ///
-    /// `file` must be a file that has the operations of this table and is being released.
+    /// `file` must be a file that has the operations of a [`VTable`] for `T` and is being released.
     pub(crate) unsafe extern "C" fn release(
         _: *mut bindings::inode,
         file: *mut bindings::file,
@@ -455,7 +534,7 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
 
     /// # Safety
     ///
-    /// `kiocb` and `iter` must be valid for a read, and the file have the operations of this table.
+    /// `kiocb` and `iter` must be valid for a read, and the file have the operations of a [`VTable`] for `T`.
     pub(crate) unsafe extern "C" fn read_iter(
         kiocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
@@ -473,7 +552,7 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
 
     /// # Safety
     ///
-    /// `kiocb` and `iter` must be valid for a write, and the file have the operations of this table.
+    /// `kiocb` and `iter` must be valid for a write, and the file have the operations of a [`VTable`] for `T`.
     pub(crate) unsafe extern "C" fn write_iter(
         kiocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
@@ -493,7 +572,7 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
 
     /// # Safety
     ///
-    /// `file` must be a valid file with the operations of this table.
+    /// `file` must be a valid file with the operations of a [`VTable`] for `T`.
     pub(crate) unsafe extern "C" fn llseek(
         file: *mut bindings::file,
         offset: i64,
@@ -515,7 +594,7 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
 
     /// # Safety
     ///
-    /// `file` must be a valid file with the operations of this table; `table` must be null or valid.
+    /// `file` must be a valid file with the operations of a [`VTable`] for `T`; `table` must be null or valid.
     pub(crate) unsafe extern "C" fn poll(
         file: *mut bindings::file,
         table: *mut bindings::poll_table_struct,
@@ -537,7 +616,7 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
 
     /// # Safety
     ///
-    /// `file` must be a valid file with the operations of this table.
+    /// `file` must be a valid file with the operations of a [`VTable`] for `T`.
     unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
         // SAFETY: `open` put a `T::Ptr` there; it stays until `release`, which comes after this.
         let ptr = unsafe { T::Ptr::borrow((*file).private_data) };
@@ -550,7 +629,7 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
 
     /// # Safety
     ///
-    /// `desc` must be valid and ours, and its file have the operations of this table.
+    /// `desc` must be valid and ours, and its file have the operations of a [`VTable`] for `T`.
     pub(crate) unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
         // SAFETY: The caller promises that it is valid.
         let file = unsafe { (*desc).file };
@@ -579,7 +658,7 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
 
     /// # Safety
     ///
-    /// `file` must be a valid file with the operations of this table; `m` must be valid and ours.
+    /// `file` must be a valid file with the operations of a [`VTable`] for `T`; `m` must be valid and ours.
     unsafe extern "C" fn show_fdinfo(m: *mut bindings::seq_file, file: *mut bindings::file) {
         // SAFETY: `open` put a `T::Ptr` there; it stays until `release`, which comes after this.
         let ptr = unsafe { T::Ptr::borrow((*file).private_data) };
@@ -587,52 +666,5 @@ impl<T: FileOperations, R: Registry<T>> VTable<T, R> {
         let m = unsafe { SeqFile::from_raw(m) };
 
         T::show_fdinfo(ptr, m);
-    }
-
-    const VTABLE: bindings::file_operations = bindings::file_operations {
-        owner: this_module::<T::OwnerModule>().as_ptr(),
-        open: Some(Self::open),
-        release: Some(Self::release),
-        read_iter: if T::HAS_READ_ITER {
-            Some(Self::read_iter)
-        } else {
-            None
-        },
-        write_iter: if T::HAS_WRITE_ITER {
-            Some(Self::write_iter)
-        } else {
-            None
-        },
-        llseek: if T::HAS_LLSEEK {
-            Some(Self::llseek)
-        } else {
-            None
-        },
-        poll: if T::HAS_POLL { Some(Self::poll) } else { None },
-        unlocked_ioctl: if T::HAS_IOCTL {
-            Some(Self::ioctl)
-        } else {
-            None
-        },
-        compat_ioctl: if T::HAS_IOCTL {
-            bindings::compat_ptr_ioctl
-        } else {
-            None
-        },
-        mmap_prepare: if T::HAS_MMAP {
-            Some(Self::mmap_prepare)
-        } else {
-            None
-        },
-        show_fdinfo: if T::HAS_SHOW_FDINFO {
-            Some(Self::show_fdinfo)
-        } else {
-            None
-        },
-        ..pin_init::zeroed()
-    };
-
-    pub(crate) const fn build() -> &'static bindings::file_operations {
-        &Self::VTABLE
     }
 }

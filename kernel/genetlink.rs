@@ -92,11 +92,10 @@ use crate::{
     file::Settle,
     module::{self, Hold},
     net_namespace::Net,
-    nlattr::{Attributes, Buffer, Message, Policy},
+    nlattr::{to_result, Attributes, Buffer, Message, Policy},
 };
 use core::{marker::PhantomData, ptr, ptr::NonNull};
 use kernel::{
-    error::to_result,
     ffi::c_int,
     module::this_module,
     prelude::*,
@@ -388,14 +387,8 @@ impl<'a, F: Family> Call<'a, F> {
         // SAFETY: C set it to the header of the message that is handled.
         let command = unsafe { (*info.genlhdr).cmd };
         let reply = message::<F>(info.snd_portid, info.snd_seq, command, fill)?;
-        // SAFETY: The namespace is alive, as in `net()`; the reply is given away.
-        to_result(unsafe {
-            bindings::callgate_genlmsg_unicast(
-                self.net().as_ptr(),
-                reply.into_raw(),
-                info.snd_portid,
-            )
-        })
+        // SAFETY: The request is valid, and its namespace alive, as in `net()`; the reply is given away.
+        to_result(unsafe { bindings::callgate_genlmsg_reply(reply.into_raw(), self.info.as_ptr()) })
     }
 
     /// Sends a notification to the members of the group `F::GROUPS[GROUP]` in the network namespace of

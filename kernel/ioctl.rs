@@ -14,6 +14,7 @@
 //! is not part of the command's number.
 
 use crate::bindings;
+use core::mem::MaybeUninit;
 use kernel::{
     ioctl::_IOC_SIZE,
     prelude::*,
@@ -42,18 +43,19 @@ impl Call {
         self.cmd
     }
 
-    /// Reads the value that the argument points to, by a single copy.
+    /// Reads the value that the argument points to, by a single copy to `place`.
     ///
     /// # Errors
     ///
     /// `EFAULT`: it cannot be read.
     #[inline]
-    pub fn read<T: FromBytes + IntoBytes>(self) -> Result<(T, Reply)> {
-        let mut value = T::new_zeroed();
-        UserSlice::new(self.arg, size_of::<T>())
-            .reader()
-            .read_slice(value.as_mut_bytes())?;
-        Ok((value, Reply::new(self.arg, size_of::<T>())))
+    pub fn read<T: FromBytes>(self, place: &mut MaybeUninit<T>) -> Result<(&mut T, Reply)> {
+        let len = size_of::<T>();
+        // SAFETY: That many bytes of `place` may be written to. What is written there is initialised.
+        unsafe { copy_from_user(place.as_mut_ptr().cast(), self.arg, len)? };
+        // SAFETY: All its bytes have been written, and any bytes are a `T`.
+        let value = unsafe { place.assume_init_mut() };
+        Ok((value, Reply::new(self.arg, len)))
     }
 
     /// Gives access to the `len` bytes that the argument points to, of a command that only writes.
@@ -119,11 +121,8 @@ impl Call {
             }
         }
         let mut value = T::new_zeroed();
-        if let Some(known) = value.as_mut_bytes().get_mut(..common) {
-            UserSlice::new(self.arg, common)
-                .reader()
-                .read_slice(known)?;
-        }
+        // SAFETY: `common` is no more than its size, and any bytes are a `T`.
+        unsafe { copy_from_user((&raw mut value).cast(), self.arg, common)? };
         Ok((value, Reply::new(self.arg, size)))
     }
 }
@@ -148,13 +147,50 @@ impl Reply {
     #[inline]
     pub fn write<T: IntoBytes + Immutable + ?Sized>(&self, value: &T) -> Result {
         let value = value.as_bytes();
-        let mut writer = UserSlice::new(self.arg, self.len).writer();
-        writer.write_slice(value.get(..self.len).unwrap_or(value))?;
+        let known = value.get(..self.len).unwrap_or(value);
+        copy_to_user(self.arg, known)?;
+        if known.len() < self.len {
+            self.clear(known.len())?;
+        }
+        Ok(())
+    }
+
+    /// Zeroes what room there is from `start` on.
+    #[cold]
+    fn clear(&self, start: usize) -> Result {
+        let rest = self.arg.wrapping_byte_add(start);
+        let mut writer = UserSlice::new(rest, self.len.saturating_sub(start)).writer();
         while !writer.is_empty() {
             let zeroes = [0; 64];
             writer.write_slice(zeroes.get(..writer.len()).unwrap_or(&zeroes))?;
         }
         Ok(())
+    }
+}
+
+// As `UserSlice` does it; but that is a function of the kernel's, and not inlined.
+
+/// Copies from the user.
+///
+/// # Safety
+///
+/// `to` may be written to for `len` bytes.
+#[inline]
+unsafe fn copy_from_user(to: *mut u8, from: UserPtr, len: usize) -> Result {
+    // SAFETY: By the safety requirements. Any user pointer may be given.
+    match unsafe { bindings::copy_from_user(to.cast(), from.as_const_ptr(), len) } {
+        0 => Ok(()),
+        _ => Err(EFAULT),
+    }
+}
+
+/// Copies to the user.
+#[inline]
+fn copy_to_user(to: UserPtr, bytes: &[u8]) -> Result {
+    // SAFETY: `bytes` may be read. Any user pointer may be given.
+    match unsafe { bindings::copy_to_user(to.as_mut_ptr(), bytes.as_ptr().cast(), bytes.len()) } {
+        0 => Ok(()),
+        _ => Err(EFAULT),
     }
 }
 

@@ -42,20 +42,20 @@
 //! | `MADV_DONTNEED` | finds the pages again as it touches them, also where they were mapped at once |
 //! | maps it for execution, or makes it so | `EACCES`: what another side may write is no code |
 
-use crate::{bindings, ring::Words};
-use core::{alloc::Layout, ptr::NonNull, slice, sync::atomic::Ordering};
+use crate::bindings;
+use core::{
+    alloc::Layout,
+    ops::Deref,
+    ptr::NonNull,
+    slice,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use kernel::{
     alloc::{allocator::Vmalloc, Allocator, NumaNode},
+    iov::IovIterDest,
     mm::virt::flags,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{
-        atomic::{
-            ordering::{Acquire, Relaxed, Release},
-            Atomic,
-        },
-        barrier::{smp_mb, Full},
-    },
 };
 
 /// How many words of an [`Area`] are in a page.
@@ -72,7 +72,7 @@ pub const WORDS_PER_PAGE: usize = PAGE_SIZE / size_of::<u64>();
 /// its pages, in that order, and not changed any more. Whoever else has access to the memory may change
 /// it, but not free it.
 pub struct Area {
-    memory: NonNull<Atomic<u64>>,
+    memory: NonNull<AtomicU64>,
     layout: Layout,
     pages: KVVec<*mut bindings::page>,
 }
@@ -113,15 +113,44 @@ impl Area {
         Ok(area)
     }
 
-    /// The memory.
+    /// How many bytes there are before the first that is zero; all, if none is.
     #[inline]
-    pub fn words(&self) -> &[Atomic<u64>] {
-        // SAFETY: The memory is valid and initialised for that many words, by the type invariants, and is
-        // accessed as atomics only. User space makes accesses of other sizes as well, of which the
-        // kernel's memory model says that they do not race.
-        unsafe {
-            slice::from_raw_parts(self.memory.as_ptr(), self.layout.size() / size_of::<u64>())
+    pub fn text_len(&self) -> usize {
+        for (index, word) in self.iter().enumerate() {
+            let bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+            if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+                return index * size_of::<u64>() + at;
+            }
         }
+        self.layout.size()
+    }
+
+    /// Reads from a device whose whole contents are the first `len` bytes of the area, from `pos` on, and
+    /// advances `pos`. It is what [`read_from_buffer`](crate::file::read_from_buffer) does, without a buffer.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: `pos` is negative.
+    /// - `EFAULT`: there was something to copy, and not one byte of it could be.
+    #[inline]
+    pub fn read_to(&self, iov: &mut IovIterDest<'_>, pos: &mut i64, len: usize) -> Result<usize> {
+        let start = usize::try_from(*pos).map_err(|_| EINVAL)?;
+        let len = len.min(self.layout.size());
+        if start >= len || iov.is_empty() {
+            return Ok(0);
+        }
+        // SAFETY: The bytes from `start` to `len` are in the area. That user space may change them meanwhile
+        // does not matter to C, which copies them as it would any.
+        let count = unsafe {
+            let from = self.memory.cast::<u8>().add(start);
+            bindings::_copy_to_iter(from.as_ptr().cast(), len - start, iov.as_raw())
+        };
+        if count == 0 {
+            return Err(EFAULT);
+        }
+        // CAST: Within the area, whose size is less than `isize::MAX`.
+        *pos = (start + count) as i64;
+        Ok(count)
     }
 
     /// A mapping of the area for reading and writing, page by page.
@@ -146,27 +175,18 @@ impl Drop for Area {
     }
 }
 
-/// An area as memory for rings. An index beyond its end is an error of this module's, and a panic.
-impl Words for Area {
-    #[inline]
-    fn load(&self, at: usize, order: Ordering) -> u64 {
-        match order {
-            Ordering::Relaxed => self.words()[at].load(Relaxed),
-            _ => self.words()[at].load(Acquire),
-        }
-    }
+/// Its words: memory for [rings](crate::ring), too.
+impl Deref for Area {
+    type Target = [AtomicU64];
 
     #[inline]
-    fn store(&self, at: usize, value: u64, order: Ordering) {
-        match order {
-            Ordering::Relaxed => self.words()[at].store(value, Relaxed),
-            _ => self.words()[at].store(value, Release),
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: The memory is valid and initialised for that many words, by the type invariants, and is
+        // accessed as atomics only, but for what C does in `read_to`. User space makes accesses of other
+        // sizes as well, of which the kernel's memory model says that they do not race.
+        unsafe {
+            slice::from_raw_parts(self.memory.as_ptr(), self.layout.size() / size_of::<u64>())
         }
-    }
-
-    #[inline]
-    fn fence(&self) {
-        smp_mb(Full);
     }
 }
 

@@ -44,7 +44,7 @@
 
 use crate::bindings;
 use core::{marker::PhantomData, ptr, ptr::NonNull};
-use kernel::{error::to_result, ffi::c_int, prelude::*};
+use kernel::{ffi::c_int, prelude::*};
 
 /// The size of `struct nlattr`, which is aligned already.
 const HEADER: usize = size_of::<bindings::nlattr>();
@@ -59,8 +59,24 @@ const STRICT: u32 = bindings::netlink_validation_NL_VALIDATE_TRAILING
     | bindings::netlink_validation_NL_VALIDATE_STRICT_ATTRS
     | bindings::netlink_validation_NL_VALIDATE_NESTED;
 
+/// C's `NLA_ALIGN()`, of a length that has 16 bits.
+#[inline]
+const fn align(length: usize) -> usize {
+    const LOW: usize = bindings::NLA_ALIGNTO as usize - 1;
+    (length + LOW) & !LOW
+}
+
 /// The largest value that fits into an attribute.
 const MAX_VALUE: usize = u16::MAX as usize - HEADER;
+
+/// As [`kernel::error::to_result`], of which each use is a call: a message is made of many attributes.
+#[inline]
+pub(crate) fn to_result(err: c_int) -> Result {
+    if err < 0 {
+        return Err(Error::from_errno(err));
+    }
+    Ok(())
+}
 
 /// A kind of attribute: its number, what its value is, and what that is checked for.
 ///
@@ -464,9 +480,7 @@ impl<'a> Attributes<'a> {
                     extack: self.extack,
                 });
             }
-            rest = rest
-                .get(length.next_multiple_of(bindings::NLA_ALIGNTO as usize)..)
-                .unwrap_or_default();
+            rest = rest.get(align(length)..).unwrap_or_default();
         }
         found
     }

@@ -328,7 +328,7 @@ impl<T: FileOperations> File<T> {
             ..pin_init::zeroed()
         };
         // SAFETY: Both are valid for a write, and the private data of the file is from the same table.
-        let written = unsafe { file::VTable::<T, Self>::write_iter(&mut kiocb, iter.as_mut_ptr()) };
+        let written = unsafe { file::Calls::<T>::write_iter(&mut kiocb, iter.as_mut_ptr()) };
         if let Some(pos) = pos.filter(|_| written > 0) {
             *pos = kiocb.ki_pos;
         }
@@ -342,9 +342,9 @@ impl<T: FileOperations> File<T> {
         assert!(!T::HAS_SHOW_FDINFO, "a file in /proc has no show_fdinfo");
         bindings::proc_ops {
             proc_open: Some(file::VTable::<T, Self>::open_at_any_time),
-            proc_release: Some(file::VTable::<T, Self>::release),
+            proc_release: Some(file::Calls::<T>::release),
             proc_read_iter: if T::HAS_READ_ITER {
-                Some(file::VTable::<T, Self>::read_iter)
+                Some(file::Calls::<T>::read_iter)
             } else {
                 None
             },
@@ -354,7 +354,7 @@ impl<T: FileOperations> File<T> {
                 None
             },
             proc_lseek: if T::HAS_LLSEEK {
-                Some(file::VTable::<T, Self>::llseek)
+                Some(file::Calls::<T>::llseek)
             } else {
                 None
             },

@@ -44,10 +44,34 @@ use core::{marker::PhantomData, ptr};
 use kernel::{
     error::to_result,
     ffi::{c_int, c_void},
+    fmt,
     prelude::*,
     seq_file::SeqFile,
+    str::BStr,
     sync::Arc,
 };
+
+/// Bytes as text, with escapes for those that are not printable ASCII: what [`BStr`] prints.
+///
+/// That prints byte by byte, of which each takes more than 70 instructions. Here what needs no escapes is printed
+/// at once, which makes a difference where a record is long.
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        loop {
+            let plain = rest.iter().take_while(|byte| matches!(byte, b' '..=b'~'));
+            let (plain, others) = rest.split_at(plain.count());
+            f.write_str(core::str::from_utf8(plain).map_err(|_| fmt::Error)?)?;
+            let Some((other, after)) = others.split_first() else {
+                return Ok(());
+            };
+            fmt::Display::fmt(BStr::from_bytes(core::slice::from_ref(other)), f)?;
+            rest = after;
+        }
+    }
+}
 
 /// Kernel state that is listed in a file, record by record.
 ///

@@ -36,7 +36,11 @@
 //! It follows that a callback must not wait for its own end: see [`Directory`] and
 //! [`Kobject::update_groups`].
 
-use crate::{attribute, bindings, module::Hold};
+use crate::{
+    attribute::{self, Page},
+    bindings,
+    module::Hold,
+};
 use core::{
     ffi::CStr,
     ops::Deref,
@@ -188,8 +192,9 @@ pub struct BinaryAttribute<T: Object> {
     write: Option<Write<T>>,
 }
 
-/// Fills the slice with what is at that offset. Both are within the attribute's size.
-pub type Read<T> = fn(&Kobject<T>, usize, &mut [u8]) -> Result;
+/// Fills the page's [room](attribute::Page::room) with what is at that offset. Both are within the
+/// attribute's size. What is left of the room, the reader does not get.
+pub type Read<T> = fn(&Kobject<T>, usize, &mut Page<'_>) -> Result;
 
 /// Takes the bytes for that offset, all or none. Both are within the attribute's size.
 pub type Write<T> = fn(&Kobject<T>, usize, &[u8]) -> Result;
@@ -522,17 +527,11 @@ impl<T: Object> BinaryFile<T> {
         let Some((offset, count)) = file.attribute.clip(offset, count) else {
             return 0;
         };
-        let buf = buf.cast::<u8>();
-        // A slice must be initialised, and what the callback leaves alone goes to the user.
-        //
-        // SAFETY: sysfs gives us a buffer of at least this size.
-        unsafe { buf.write_bytes(0, count) };
-        // SAFETY: As above, it is initialised, and nobody else has it during the call.
-        match read(kobject, offset, unsafe {
-            slice::from_raw_parts_mut(buf, count)
-        }) {
+        // SAFETY: sysfs gives us a buffer of at least this size, and to nobody else during the call.
+        let mut page = unsafe { Page::from_raw(buf, count) };
+        match read(kobject, offset, &mut page) {
             // CAST: No more than a page.
-            Ok(()) => count as isize,
+            Ok(()) => page.len() as isize,
             Err(err) => err.to_errno() as isize,
         }
     }

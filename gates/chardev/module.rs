@@ -17,6 +17,7 @@ use callgate_kernel::{
     file::{self, FileOperations},
     misc,
 };
+use core::mem::MaybeUninit;
 use kernel::{
     fs::{
         file::flags::{O_ACCMODE, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY},
@@ -100,6 +101,12 @@ impl Message {
             GFP_KERNEL,
         )
     }
+
+    fn set(&self, bytes: &[u8]) {
+        let mut text = self.text.lock();
+        text.bytes[..bytes.len()].copy_from_slice(bytes);
+        text.len = bytes.len();
+    }
 }
 
 struct MessageFile;
@@ -113,6 +120,7 @@ impl FileOperations for MessageFile {
         Ok(message.into())
     }
 
+    #[inline]
     fn read_iter(mut kiocb: Kiocb<'_, Arc<Message>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
         // Copied first, so that the lock is not held while user memory is written, which may take as
         // long as the user likes; and so that nobody reads half of one message and half of another.
@@ -121,6 +129,7 @@ impl FileOperations for MessageFile {
     }
 
     /// Replaces the whole message, wherever the file position is.
+    #[inline]
     fn write_iter(
         mut kiocb: Kiocb<'_, Arc<Message>>,
         iov: &mut IovIterSource<'_>,
@@ -132,13 +141,13 @@ impl FileOperations for MessageFile {
         if len >= MESSAGE_CAPACITY {
             return Err(EINVAL);
         }
-        let mut text = Text {
-            bytes: [0; MESSAGE_CAPACITY],
-            len,
-        };
+        let mut buf = [MaybeUninit::uninit(); MESSAGE_CAPACITY];
+        let bytes = iov.copy_from_iter_raw(&mut buf[..len]);
         // All of it, or the old message stays.
-        file::copy_whole(iov, &mut text.bytes[..len])?;
-        *kiocb.file().text.lock() = text;
+        if bytes.len() != len {
+            return Err(EFAULT);
+        }
+        kiocb.file().set(bytes);
         // The next read on this file starts at the beginning of what was written.
         *kiocb.ki_pos_mut() = 0;
         Ok(len)
@@ -283,19 +292,21 @@ impl FileOperations for PipeFile {
     }
 
     /// Waits for the first byte, and returns what is there.
+    #[inline]
     fn read_iter(kiocb: Kiocb<'_, KBox<Opened>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
         if iov.is_empty() {
             return Ok(0);
         }
         let opened = kiocb.file();
         let pipe = &opened.pipe;
-        let mut buf = KVec::from_elem(0, iov.len().min(PIPE_CAPACITY), GFP_KERNEL)?;
+        let mut buf = KVec::with_capacity(iov.len().min(PIPE_CAPACITY), GFP_KERNEL)?;
 
-        let len = pipe.when(file::is_nonblocking(&kiocb), State::is_readable, |state| {
+        pipe.when(file::is_nonblocking(&kiocb), State::is_readable, |state| {
+            state.fifo.peek(&mut buf)?;
             state.reader = true;
-            state.fifo.peek(&mut buf)
-        })?;
-        let copied = iov.copy_to_iter(&buf[..len]);
+            Ok::<_, Error>(())
+        })??;
+        let copied = iov.copy_to_iter(&buf);
         {
             let mut state = pipe.state.lock();
             state.fifo.discard(copied);
@@ -313,20 +324,21 @@ impl FileOperations for PipeFile {
     }
 
     /// Waits for room until everything is written. What finds room at once goes in as one piece.
+    #[inline]
     fn write_iter(kiocb: Kiocb<'_, KBox<Opened>>, iov: &mut IovIterSource<'_>) -> Result<usize> {
         if iov.is_empty() {
             return Ok(0);
         }
         let opened = kiocb.file();
         let pipe = &opened.pipe;
-        let mut buf = KVec::from_elem(0, iov.len().min(PIPE_CAPACITY), GFP_KERNEL)?;
-        // Which of `buf` has been copied from the user, and is not yet in the pipe.
-        let mut pending = 0..0;
+        let mut buf = KVec::with_capacity(iov.len().min(PIPE_CAPACITY), GFP_KERNEL)?;
+        // What has been copied from the user, and is not yet in the pipe.
+        let mut pending: &[u8] = &[];
         let mut written = 0;
 
         let end = loop {
             if pending.is_empty() {
-                pending = 0..iov.copy_from_iter(&mut buf);
+                pending = iov.copy_from_iter_raw(buf.spare_capacity_mut());
                 if pending.is_empty() {
                     if iov.is_empty() {
                         return Ok(written);
@@ -335,7 +347,7 @@ impl FileOperations for PipeFile {
                 }
             }
             let put = pipe.when(file::is_nonblocking(&kiocb), State::is_writable, |state| {
-                state.fifo.put(&buf[pending.clone()])
+                state.fifo.put(pending)
             });
             match put {
                 Ok(count) => {
@@ -344,7 +356,7 @@ impl FileOperations for PipeFile {
                     opened.written.fetch_add(count as u64, Relaxed);
                     // new: begin
                     written += count;
-                    pending.start += count;
+                    pending = &pending[count..];
                 }
                 Err(err) => break err,
             }
@@ -397,20 +409,22 @@ impl Fifo {
         })
     }
 
-    /// Copies the oldest bytes to `to` and returns how many.
-    fn peek(&self, to: &mut [u8]) -> usize {
-        let count = to.len().min(self.len);
-        to[..count].copy_from_slice(&self.bytes[..count]);
-        count
+    /// Copies the oldest bytes to `to`, which is empty, as many as it has room for.
+    #[inline]
+    fn peek(&self, to: &mut KVec<u8>) -> Result {
+        let count = to.capacity().min(self.len);
+        Ok(to.extend_from_slice(&self.bytes[..count], GFP_KERNEL)?)
     }
 
     /// Removes the oldest `count` bytes. To move the others up costs less than the call that reads.
+    #[inline]
     fn discard(&mut self, count: usize) {
         self.bytes.copy_within(count..self.len, 0);
         self.len -= count;
     }
 
     /// Adds as much of `from` as there is room for, and returns how much.
+    #[inline]
     fn put(&mut self, from: &[u8]) -> usize {
         let count = from.len().min(PIPE_CAPACITY - self.len);
         self.bytes[self.len..][..count].copy_from_slice(&from[..count]);

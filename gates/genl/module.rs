@@ -144,7 +144,7 @@ impl Control {
         if last > NUMBER_MAX {
             return Err(attributes.refuse(COUNT, ERANGE, c"the last number would be too large"));
         }
-        let new = nodes(first, last, text)?;
+        let mut new = nodes(first, last, text)?;
         let records = Records::of(call.net())?;
         let mut records = records.lock();
         let there = records.between(first, last);
@@ -154,8 +154,8 @@ impl Control {
         if records.len - there + count > RECORDS_MAX {
             return Err(attributes.refuse(COUNT, ENOSPC, c"there would be too many records"));
         }
-        for node in new {
-            records.tree.insert(node);
+        while let Some(first) = new.cursor_front_mut() {
+            records.tree.insert(first.remove_current().1);
         }
         records.len += count - there;
         records.change();
@@ -273,15 +273,13 @@ impl State {
     }
 }
 
-/// Everything that adding these records could fail for.
-fn nodes(first: u32, last: u32, text: &CStr) -> Result<KVVec<RBTreeNode<u32, Arc<CString>>>> {
+/// Everything that adding these records could fail for. They wait in a tree of their own, as that takes no
+/// more memory than they do.
+fn nodes(first: u32, last: u32, text: &CStr) -> Result<RBTree<u32, Arc<CString>>> {
     let text = Arc::new(CString::try_from(text)?, GFP_KERNEL_ACCOUNT)?;
-    let mut nodes = KVVec::new();
+    let mut nodes = RBTree::new();
     for number in first..=last {
-        nodes.push(
-            RBTreeNode::new(number, text.clone(), GFP_KERNEL_ACCOUNT)?,
-            GFP_KERNEL_ACCOUNT,
-        )?;
+        nodes.insert(RBTreeNode::new(number, text.clone(), GFP_KERNEL_ACCOUNT)?);
     }
     Ok(nodes)
 }

@@ -19,7 +19,7 @@ use callgate_kernel::{
     misc,
     rate_limit::RateLimit,
 };
-use core::mem::replace;
+use core::mem::{swap, MaybeUninit};
 use kernel::{
     fs::File,
     ioctl::{_IO, _IOR, _IOW, _IOWR},
@@ -96,10 +96,10 @@ struct State {
 }
 
 impl State {
-    /// Returns the message that was stored before.
-    fn store(&mut self, message: Message) -> Message {
+    /// Leaves in its place the message that was stored before.
+    fn store(&mut self, message: &mut Message) {
         self.stores += 1;
-        replace(&mut self.message, message)
+        swap(&mut self.message, message);
     }
 
     fn reset_counters(&mut self) {
@@ -118,22 +118,13 @@ const NO_MESSAGE: Message = Message {
     bytes: [0; MESSAGE_CAPACITY],
 };
 
-/// Makes a message of `text`: the bytes behind it are zero, whatever the user had there.
-fn message(text: &[u8]) -> Result<Message> {
-    let mut message = NO_MESSAGE;
-    message
-        .bytes
-        .get_mut(..text.len())
-        .ok_or(EINVAL)?
-        .copy_from_slice(text);
-    message.len = text.len() as u32;
-    Ok(message)
-}
-
-/// Reads a message that the user made. From here on only our copy counts, which the user cannot
-/// change behind our back.
-fn check(theirs: &Message) -> Result<Message> {
-    message(theirs.bytes.get(..theirs.len as usize).ok_or(EINVAL)?)
+/// Looks at a message that the user made. The bytes that do not count become zero, whatever the user had there.
+///
+/// It is our copy by now, which the user cannot change behind our back.
+fn check(theirs: &mut Message) -> Result {
+    let rest = theirs.bytes.get_mut(theirs.len as usize..).ok_or(EINVAL)?;
+    rest.fill(0);
+    Ok(())
 }
 
 impl Store {
@@ -152,6 +143,7 @@ impl Store {
         )
     }
 
+    #[inline]
     fn carry_out(&self, call: Call) -> Result {
         match call.cmd() {
             // new: end
@@ -167,13 +159,13 @@ impl Store {
         }
     }
 
-    /// Returns the message that was stored before.
-    fn store(&self, message: Message) -> Message {
-        let old = self.state.lock().store(message);
+    /// Stores a message, and leaves in its place the one that was stored before.
+    fn store(&self, message: &mut Message) {
+        let len = message.len;
+        self.state.lock().store(message);
         if LOGGED.allows() {
-            pr_info!("message stored, {} bytes\n", message.len);
+            pr_info!("message stored, {len} bytes\n");
         }
-        old
     }
 
     // new: end
@@ -193,13 +185,15 @@ impl Store {
 
     /// To the kernel, as the HOWTO has it: a string, which its NUL ends and not the number.
     fn write(&self, call: Call) -> Result {
-        let mut buf = [0; MESSAGE_CAPACITY];
-        self.store(message(call.read_str(&mut buf)?)?);
+        let mut message = NO_MESSAGE;
+        message.len = call.read_str(&mut message.bytes)?.len() as u32;
+        self.store(&mut message);
         Ok(())
     }
 
     // new: begin
     /// No argument.
+    #[inline]
     fn clear(&self) -> Result {
         let mut state = self.state.lock();
         state.message = NO_MESSAGE;
@@ -209,8 +203,10 @@ impl Store {
 
     /// To the kernel.
     fn set(&self, call: Call) -> Result {
-        let (theirs, _) = call.read::<Message>()?;
-        self.store(check(&theirs)?);
+        let mut place = MaybeUninit::uninit();
+        let (message, _) = call.read(&mut place)?;
+        check(message)?;
+        self.store(message);
         Ok(())
     }
 
@@ -226,11 +222,13 @@ impl Store {
 
     /// Exchange.
     fn exchange(&self, call: Call) -> Result {
-        let (theirs, reply) = call.read::<Message>()?;
-        let old = self.store(check(&theirs)?);
+        let mut place = MaybeUninit::uninit();
+        let (message, reply) = call.read(&mut place)?;
+        check(message)?;
+        self.store(message);
         // This cannot be tried beforehand, nor undone: others may have seen the new message. So if it
         // fails, the new message is stored, and the old one is lost.
-        reply.write(&old)?;
+        reply.write(message)?;
         self.state.lock().loads += 1;
         Ok(())
     }
@@ -277,6 +275,7 @@ impl FileOperations for Device {
         Ok(store.into())
     }
 
+    #[inline]
     fn ioctl(store: ArcBorrow<'_, Store>, call: Call) -> Result {
         let result = store.carry_out(call);
         if result.is_err() {

@@ -20,6 +20,7 @@ use callgate_kernel::{
     ring::{self, Consumer, Layout, Producer, Words},
     worker::{Work, Worker},
 };
+use core::sync::atomic::Ordering;
 use echo::Echo;
 use kernel::{
     fs::{File, Kiocb, LocalFile},
@@ -99,10 +100,8 @@ impl FileOperations for PageFile {
 
     /// What the kernel sees in the page: text up to a NUL.
     fn read_iter(mut kiocb: Kiocb<'_, KBox<Area>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
-        let mut text = KVec::from_elem(0, abi::PAGE_SIZE, GFP_KERNEL)?;
-        kiocb.file().copy_out(0, &mut text);
-        let len = text.iter().position(|byte| *byte == 0);
-        file::read_from_buffer(iov, kiocb.ki_pos_mut(), &text[..len.unwrap_or(text.len())])
+        let page = kiocb.file();
+        page.read_to(iov, kiocb.ki_pos_mut(), page.text_len())
     }
 
     fn llseek(_page: &Area, file: &LocalFile, offset: i64, whence: i32) -> Result<i64> {
@@ -206,7 +205,7 @@ impl Work for Channel {
             if more != Ok(true) {
                 break;
             }
-            self.status.words()[abi::STATUS_ECHOED].fetch_add(1, Relaxed);
+            self.status[abi::STATUS_ECHOED].fetch_add(1, Ordering::Relaxed);
         }
         // Both are asked, whatever the first says. If a ring is broken, whoever waits must know it.
         if ends.incoming.must_ring() | ends.outgoing.must_ring() | more.is_err() {
@@ -232,7 +231,7 @@ impl FileOperations for ChannelFile {
     type Ptr = Pin<KBox<Worker<Channel>>>;
 
     fn open(status: ArcBorrow<'_, Area>, _file: &File) -> Result<Self::Ptr> {
-        status.words()[abi::STATUS_OPENED].fetch_add(1, Relaxed);
+        status[abi::STATUS_OPENED].fetch_add(1, Ordering::Relaxed);
         Channel::new(status.into())
     }
 

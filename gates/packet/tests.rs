@@ -828,7 +828,7 @@ fn loading_that_fails_leaves_nothing_behind() {
     module::unload(MODULE).unwrap();
     let mut failed = 0;
     let places = at_last_places(
-        12,
+        40,
         || module::load(MODULE_FILE, ""),
         |place, result| match result {
             Ok(()) => module::unload(MODULE).unwrap(),

@@ -86,6 +86,7 @@ impl FileOperations for FirstFile {
         Ok(first.into())
     }
 
+    #[inline]
     fn read_iter(mut kiocb: Kiocb<'_, Arc<First>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
         let first = kiocb.file();
         file::read_from_buffer(iov, kiocb.ki_pos_mut(), first.text.to_bytes())
@@ -100,8 +101,7 @@ impl FileOperations for FirstFile {
         if len > abi::FIRST_LIMIT {
             return Err(EINVAL);
         }
-        let mut received = KVec::from_elem(0, len, GFP_KERNEL)?;
-        file::copy_whole(iov, &mut received)?;
+        let received: KVec<u8> = file::copy_to_vec(iov)?;
 
         let First { name, data, .. } = &*kiocb.file();
         // Shown with escapes, so that nobody makes up lines of the log.
@@ -167,6 +167,7 @@ struct View {
 
 impl Opened {
     /// What is to be read: what was read before, or the value of this moment.
+    #[inline]
     fn value(&self, from_start: bool) -> Value {
         let mut view = self.view.lock();
         if from_start {
@@ -211,6 +212,7 @@ impl FileOperations for SecondFile {
         Ok(opened)
     }
 
+    #[inline]
     fn read_iter(mut kiocb: Kiocb<'_, KBox<Opened>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
         let value = kiocb.file().value(kiocb.ki_pos() == 0);
         file::read_from_buffer(iov, kiocb.ki_pos_mut(), bytes(&value))
@@ -218,6 +220,7 @@ impl FileOperations for SecondFile {
 
     /// Puts the bytes where the position is, all or none. If that is behind the end, there are zeroes
     /// in between.
+    #[inline]
     fn write_iter(
         mut kiocb: Kiocb<'_, KBox<Opened>>,
         iov: &mut IovIterSource<'_>,
@@ -229,8 +232,7 @@ impl FileOperations for SecondFile {
         if len > abi::SECOND_LIMIT {
             return Err(EFBIG);
         }
-        let mut part = KVVec::from_elem(0, len, GFP_KERNEL)?;
-        file::copy_whole(iov, &mut part)?;
+        let part: KVVec<u8> = file::copy_to_vec(iov)?;
 
         let opened = kiocb.file();
         let mut view = opened.view.lock();

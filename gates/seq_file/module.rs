@@ -13,7 +13,7 @@ pub mod abi;
 use callgate_kernel::{
     file::{self, FileOperations},
     proc_fs::{self, Dir},
-    seq_file::Sequence,
+    seq_file::{Escaped, Sequence},
 };
 use core::num::IntErrorKind::PosOverflow;
 use kernel::{
@@ -23,7 +23,6 @@ use kernel::{
     prelude::*,
     rbtree::{CursorMut, RBTree, RBTreeNode},
     seq_file::{seq_print, SeqFile},
-    str::BStr,
     sync::{
         lock::{mutex::MutexBackend, Guard},
         Arc, ArcBorrow, Mutex,
@@ -177,7 +176,7 @@ impl Sequence for List {
 
     fn show(cursor: &Self::Cursor<'_>, m: &SeqFile) -> Result {
         let (number, text) = cursor.current();
-        seq_print!(m, "{number}\t{}\n", BStr::from_bytes(text));
+        seq_print!(m, "{number}\t{}\n", Escaped(text));
         Ok(())
     }
 }

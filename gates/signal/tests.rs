@@ -268,7 +268,7 @@ fn a_number_may_be_written_in_some_ways() {
     assert_eq!(howto(""), Ok(0));
     let file = open(&howtos_file(), OFlags::WRONLY).unwrap();
     assert_eq!(Hole::Unmapped.write(&file, 0), Ok(0));
-    assert_eq!(values(&blocked), []);
+    assert_eq!(values(&blocked), [0; 0]);
 }
 
 #[test]
@@ -390,7 +390,7 @@ fn several_senders_lose_nothing() {
         let of_one: Vec<_> = all.extract_if(.., |value| *value / 1000 == first / 1000).collect();
         assert_eq!(of_one, (first..).take(EACH).collect::<Vec<_>>());
     }
-    assert_eq!(all, []);
+    assert_eq!(all, [0; 0]);
 }
 
 // new: end
@@ -555,7 +555,7 @@ fn each_open_file_has_a_receiver_of_its_own() {
     // Another number takes the place of the first, also one that is nobody's.
     assert_eq!(one.tell("register 0"), Err(Errno::NODEV));
     assert_eq!(one.send(SIGNAL, 1, 1), Err(Errno::NODEV));
-    assert_eq!(values(&blocked), []);
+    assert_eq!(values(&blocked), [0; 0]);
 }
 
 // new: end
@@ -633,7 +633,7 @@ fn what_is_no_process_is_refused() {
     refusals.case("a group", Errno::NODEV, howto(number));
     refusals.case("a page", Errno::INVAL, howto([b'1'; 4096]));
     refusals.finish();
-    assert_eq!(values(&blocked), []);
+    assert_eq!(values(&blocked), [0; 0]);
 }
 
 // new: begin
@@ -701,7 +701,7 @@ fn commands_that_make_no_sense_are_refused() {
     // new: begin
     refusals.case("no text", Errno::INVAL, sender.tell(b"send 44 1 \xff"));
     refusals.finish();
-    assert_eq!(values(&blocked), []);
+    assert_eq!(values(&blocked), [0; 0]);
     // new: end
     // None of them took the receiver away; and so long may it be.
     assert_eq!(sender.tell(long.replacen('0', "", 1)), Ok(64));
@@ -729,7 +729,7 @@ fn memory_that_ends_or_is_not_there_is_refused() {
         refusals.case(&format!("{hole:?}"), Errno::FAULT, hole.read(&sender.0, 4));
     }
     refusals.finish();
-    assert_eq!(values(&blocked), []);
+    assert_eq!(values(&blocked), [0; 0]);
     assert_eq!(number.write(&file, len), Ok(len));
     assert_eq!(values(&blocked), [VALUE]);
 }

@@ -202,10 +202,7 @@ const LEVEL: Attribute<MyFs> = Attribute::new(
 const BLOB: BinaryAttribute<MyFs> = BinaryAttribute::new(
     abi::BLOB,
     BLOB_SIZE,
-    |myfs, offset, out| {
-        out.copy_from_slice(&myfs.blob.lock()[offset..][..out.len()]);
-        Ok(())
-    },
+    |myfs, offset, page| page.push(&myfs.blob.lock()[offset..][..page.room()]),
     |myfs, offset, bytes| {
         myfs.blob.lock()[offset..][..bytes.len()].copy_from_slice(bytes);
         Ok(())

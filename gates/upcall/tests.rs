@@ -240,7 +240,7 @@ fn wait_exec_tells_whether_it_was_started() {
     // new: begin
     // Until the module goes.
     unload();
-    assert_eq!(running(HANG), []);
+    assert_eq!(running(HANG), [0; 0]);
     load();
     settle();
 }
@@ -283,7 +283,7 @@ fn who_takes_too_long_is_ended() {
     let before = Instant::now();
     assert_eq!(call("wait_proc hang"), Err(Errno::TIMEDOUT));
     assert!(before.elapsed() >= Duration::from_secs(1));
-    assert_eq!(running(HANG), []);
+    assert_eq!(running(HANG), [0; 0]);
     // new: end
     let _script = Script::new("#!/bin/bash\ntrap '' 1 2 3 15\nsleep 1000\n", 0o755);
     // new: begin
@@ -304,7 +304,7 @@ fn who_is_interrupted_ends_what_it_waits_for() {
     worker.wait_until_asleep_in(Call::Write, LIMIT);
     interrupt(worker.thread()).unwrap();
     assert_eq!(worker.finish(LIMIT), Err(Errno::INTR));
-    assert_eq!(running(c"callgate_sleep"), []);
+    assert_eq!(running(c"callgate_sleep"), [0; 0]);
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn who_is_killed_ends_what_it_waits_for() {
     wait_until("running", || !running(c"callgate_sleep").is_empty());
     shell.kill().unwrap();
     assert_eq!(shell.wait().unwrap().signal(), Some(9));
-    assert_eq!(running(c"callgate_sleep"), []);
+    assert_eq!(running(c"callgate_sleep"), [0; 0]);
 }
 
 // new: begin
@@ -335,7 +335,7 @@ fn many_calls_at_once_do_not_wait_for_each_other() {
         };
         assert_eq!(caller.finish(LIMIT).as_deref(), expected.as_ref().copied(), "{command}");
     }
-    assert_eq!(running(HANG), []);
+    assert_eq!(running(HANG), [0; 0]);
 }
 
 // new: end
@@ -618,7 +618,7 @@ fn a_load_that_fails_leaves_nothing() {
                 failed += 1;
                 assert_eq!(errno, Some(Errno::NOMEM), "place {place}");
                 assert!(!fs::exists(file()).unwrap(), "place {place}");
-                assert_eq!(running(BEEP), [], "place {place}");
+                assert_eq!(running(BEEP), [0; 0], "place {place}");
             }
         },
     );
@@ -652,7 +652,7 @@ fn who_waits_keeps_the_module() {
 fn it_unloads_at_once_after_it_was_loaded() {
     for _ in 0..cycles() {
         unload();
-        assert_eq!(running(BEEP), []);
+        assert_eq!(running(BEEP), [0; 0]);
         load();
     }
     settle();
@@ -666,7 +666,7 @@ fn what_runs_is_ended_when_the_module_goes() {
             assert_eq!(call("wait_exec hang").unwrap(), "started");
         }
         unload();
-        assert_eq!(running(HANG), []);
+        assert_eq!(running(HANG), [0; 0]);
         load();
     }
     settle();
@@ -681,7 +681,7 @@ fn what_is_queued_is_ended_when_the_module_goes() {
         }
         unload();
         for name in [HANG, BEEP, CRASH] {
-            assert_eq!(running(name), []);
+            assert_eq!(running(name), [0; 0]);
         }
         load();
     }
@@ -706,7 +706,7 @@ fn it_unloads_from_under_those_who_wait_and_those_who_do_not() {
     let does_not = || used(&call("no_wait hang"));
     while_used(MODULE, MODULE_FILE, LIMIT, &[&waits, &does_not]);
     unload();
-    assert_eq!(running(HANG), []);
+    assert_eq!(running(HANG), [0; 0]);
     load();
     settle();
 }

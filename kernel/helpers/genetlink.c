@@ -25,9 +25,9 @@ struct net *callgate_genl_info_net(const struct genl_info *info)
 	return genl_info_net(info);
 }
 
-int callgate_genlmsg_unicast(struct net *net, struct sk_buff *skb, u32 portid)
+int callgate_genlmsg_reply(struct sk_buff *skb, struct genl_info *info)
 {
-	return genlmsg_unicast(net, skb, portid);
+	return genlmsg_reply(skb, info);
 }
 
 int callgate_genlmsg_multicast_netns(const struct genl_family *family, struct net *net,

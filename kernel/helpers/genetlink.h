@@ -14,7 +14,7 @@
 void *callgate_genl_dump_put(struct sk_buff *skb, const struct genl_info *info);
 
 struct net *callgate_genl_info_net(const struct genl_info *info);
-int callgate_genlmsg_unicast(struct net *net, struct sk_buff *skb, u32 portid);
+int callgate_genlmsg_reply(struct sk_buff *skb, struct genl_info *info);
 int callgate_genlmsg_multicast_netns(const struct genl_family *family, struct net *net,
 				     struct sk_buff *skb, u32 portid, unsigned int group,
 				     gfp_t flags);

@@ -275,7 +275,7 @@ impl Device {
     ///
     /// [`Error::Sysfs`].
     pub fn subsystem(&self) -> Result<Option<String>, Error> {
-        Ok(self.object.get("subsystem")?.map(|object| object.name()))
+        Ok(self.object.link("subsystem")?)
     }
 
     /// The name of its driver, `None` if it has none.
@@ -284,7 +284,7 @@ impl Device {
     ///
     /// [`Error::Sysfs`].
     pub fn driver(&self) -> Result<Option<String>, Error> {
-        Ok(self.object.get("driver")?.map(|object| object.name()))
+        Ok(self.object.link("driver")?)
     }
 }
 
@@ -311,7 +311,7 @@ impl Driver {
     ///
     /// [`Error::Sysfs`].
     pub fn module(&self) -> Result<Option<String>, Error> {
-        Ok(self.object.get("module")?.map(|object| object.name()))
+        Ok(self.object.link("module")?)
     }
 
     /// The devices that it drives, sorted by name.

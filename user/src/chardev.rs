@@ -112,19 +112,29 @@ impl Hint for Errno {
 /// # References
 ///  - [Linux](https://man7.org/linux/man-pages/man5/proc_devices.5.html)
 pub fn major(driver: &str) -> Result<u32, Error> {
+    let first = majors(driver)?.first().copied();
+    first.ok_or_else(|| Error::NoDriver(driver.to_owned()))
+}
+
+/// The major numbers of all character drivers called `driver`, which may be none.
+///
+/// # Errors
+///
+/// [`Error::Devices`] without `/proc`.
+pub fn majors(driver: &str) -> Result<Vec<u32>, Error> {
     let list = fs::read_to_string(DEVICES).map_err(Error::Devices)?;
-    parse_major(&list, driver).ok_or_else(|| Error::NoDriver(driver.to_owned()))
+    Ok(parse_majors(&list, driver).collect())
 }
 
 /// Finds `driver` among the character devices of a text like that of `/proc/devices`.
-fn parse_major(list: &str, driver: &str) -> Option<u32> {
+fn parse_majors(list: &str, driver: &str) -> impl Iterator<Item = u32> {
     list.lines()
         .skip_while(|line| *line != "Character devices:")
         .skip(1)
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.trim_start().split_once(' '))
-        .find(|(_, name)| *name == driver)
-        .and_then(|(major, _)| major.parse().ok())
+        .filter(move |(_, name)| *name == driver)
+        .filter_map(|(major, _)| major.parse().ok())
 }
 
 /// Makes the character device node `path` for `major` and `minor`, with exactly the permissions
@@ -441,14 +451,15 @@ mod tests {
     use super::*;
 
     const LIST: &str = "Character devices:\n  1 mem\n  4 /dev/vc/0\n 10 misc\n236 my_device\n\
-                        237 two words\n\nBlock devices:\n  8 sd\n259 blkext\n";
+                        237 two words\n238 my_device\n\nBlock devices:\n  8 sd\n259 blkext\n";
 
     #[test]
     fn a_major_is_found_by_its_drivers_name() {
-        assert_eq!(parse_major(LIST, "mem"), Some(1));
-        assert_eq!(parse_major(LIST, "/dev/vc/0"), Some(4));
-        assert_eq!(parse_major(LIST, "my_device"), Some(236));
-        assert_eq!(parse_major(LIST, "two words"), Some(237));
+        assert_eq!(parse_majors(LIST, "mem").next(), Some(1));
+        assert_eq!(parse_majors(LIST, "/dev/vc/0").next(), Some(4));
+        let both: Vec<_> = parse_majors(LIST, "my_device").collect();
+        assert_eq!(both, [236, 238]);
+        assert_eq!(parse_majors(LIST, "two words").next(), Some(237));
     }
 
     #[test]
@@ -463,10 +474,10 @@ mod tests {
             "Character",
             "236",
         ] {
-            assert_eq!(parse_major(LIST, name), None, "{name:?}");
+            assert_eq!(parse_majors(LIST, name).next(), None, "{name:?}");
         }
-        assert_eq!(parse_major("", "mem"), None);
-        assert_eq!(parse_major("Block devices:\n  8 sd\n", "sd"), None);
+        assert_eq!(parse_majors("", "mem").next(), None);
+        assert_eq!(parse_majors("Block devices:\n  8 sd\n", "sd").next(), None);
     }
 
     #[test]

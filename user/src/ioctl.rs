@@ -242,11 +242,10 @@ impl<F: AsFd> Target for F {
     }
 }
 
-/// Sends `payload`, and gives the buffer back.
-fn send(target: &impl Target, number: u32, payload: &[u8]) -> Result<Buffer> {
-    let mut buffer = Buffer::new(payload);
-    match target.issue(number, &mut buffer) {
-        Ok(_) => Ok(buffer),
+/// Sends what is in `buffer`. It is large, and so stays where it is.
+fn send(target: &impl Target, number: u32, buffer: &mut Buffer) -> Result<()> {
+    match target.issue(number, buffer) {
+        Ok(_) => Ok(()),
         Err(errno) => Err(Error::Refused { number, errno }),
     }
 }
@@ -366,7 +365,7 @@ impl<T: FromBytes + IntoBytes + Immutable> ToKernel<T> {
     ///
     /// [`Error::Refused`] with the driver's errno.
     pub fn call(&self, target: &impl Target, payload: &T) -> Result<()> {
-        send(target, self.number, payload.as_bytes()).map(drop)
+        send(target, self.number, &mut Buffer::new(payload.as_bytes()))
     }
 }
 
@@ -382,7 +381,9 @@ impl<T: FromBytes + IntoBytes + Immutable> FromKernel<T> {
     ///
     /// [`Error::Refused`] with the driver's errno.
     pub fn call(&self, target: &impl Target) -> Result<T> {
-        Ok(send(target, self.number, &[])?.payload())
+        let mut buffer = Buffer::new(&[]);
+        send(target, self.number, &mut buffer)?;
+        Ok(buffer.payload())
     }
 }
 
@@ -398,7 +399,9 @@ impl<T: FromBytes + IntoBytes + Immutable> Exchange<T> {
     ///
     /// [`Error::Refused`] with the driver's errno.
     pub fn call(&self, target: &impl Target, payload: &T) -> Result<T> {
-        Ok(send(target, self.number, payload.as_bytes())?.payload())
+        let mut buffer = Buffer::new(payload.as_bytes());
+        send(target, self.number, &mut buffer)?;
+        Ok(buffer.payload())
     }
 }
 
@@ -432,9 +435,11 @@ impl<T: FromBytes + IntoBytes + Immutable> Extensible<T> {
     ///
     /// If `T` has less than `size` bytes.
     pub fn call_sized(&self, target: &impl Target, size: usize, payload: &T) -> Result<T> {
-        let known = &payload.as_bytes()[..size];
-        let answer = send(target, with_size(self.number, size), known)?;
-        Ok(Buffer::new(&answer.bytes[..size]).payload())
+        let mut buffer = Buffer::new(&payload.as_bytes()[..size]);
+        send(target, with_size(self.number, size), &mut buffer)?;
+        let mut answer = T::new_zeroed();
+        answer.as_mut_bytes()[..size].copy_from_slice(&buffer.bytes[..size]);
+        Ok(answer)
     }
 }
 
@@ -493,7 +498,7 @@ impl StringToKernel {
         if len > bound {
             return Err(Error::TooLong { number, len, bound });
         }
-        send(target, number, bytes).map(drop)
+        send(target, number, &mut Buffer::new(bytes))
     }
 }
 
@@ -506,7 +511,8 @@ impl StringFromKernel {
     /// driver's errno.
     pub fn call(&self, target: &impl Target) -> Result<CString> {
         let (number, bound) = (self.number, self.bound);
-        let answer = send(target, number, &[])?;
+        let mut answer = Buffer::new(&[]);
+        send(target, number, &mut answer)?;
         match CStr::from_bytes_until_nul(&answer.bytes[..bound]) {
             Ok(string) => Ok(string.to_owned()),
             Err(_) => Err(Error::Unterminated { number, bound }),

@@ -4,7 +4,7 @@
 //!
 //! A [`View`] is mapped memory to read, a [`Mapping`] also to write. Whoever else has it mapped, and the
 //! kernel, may change it at any moment; so it is words, each read or written whole, and there is no
-//! reference to what is in them. [`copy_out`](Words::copy_out) and [`copy_in`](Words::copy_in) are for
+//! reference to what is in them. [`copy_out`](crate::ring::Words::copy_out) and [`copy_in`](crate::ring::Words::copy_in) are for
 //! bytes.
 //!
 //! A [`Channel`] is two [rings](crate::ring) of messages in such memory, one in each direction, and a file
@@ -23,6 +23,7 @@
 )]
 
 use std::io;
+use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
@@ -35,7 +36,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 
-use crate::ring::{self, Consumer, Layout, Producer, Words};
+use crate::ring::{self, Consumer, Layout, Producer};
 use crate::testing::signal::last_errno;
 
 /// Why memory was not mapped, or a message did not cross.
@@ -449,17 +450,12 @@ impl AsRef<View> for Mapping {
     }
 }
 
-impl Words for Mapping {
-    fn load(&self, at: usize, order: Ordering) -> u64 {
-        self.words()[at].load(order)
-    }
+/// Its words.
+impl Deref for Mapping {
+    type Target = [AtomicU64];
 
-    fn store(&self, at: usize, value: u64, order: Ordering) {
-        self.words()[at].store(value, order);
-    }
-
-    fn fence(&self) {
-        fence(Ordering::SeqCst);
+    fn deref(&self) -> &[AtomicU64] {
+        self.words()
     }
 }
 
@@ -508,17 +504,11 @@ impl Line {
     }
 }
 
-impl Words for Line {
-    fn load(&self, at: usize, order: Ordering) -> u64 {
-        self.memory.load(at, order)
-    }
+impl Deref for Line {
+    type Target = [AtomicU64];
 
-    fn store(&self, at: usize, value: u64, order: Ordering) {
-        self.memory.store(at, value, order);
-    }
-
-    fn fence(&self) {
-        self.memory.fence();
+    fn deref(&self) -> &[AtomicU64] {
+        &self.memory
     }
 }
 
@@ -675,6 +665,7 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::Words as _;
 
     const PAGE: usize = 4096;
 

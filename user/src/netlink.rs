@@ -23,6 +23,7 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
     NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NetlinkBuffer, NetlinkHeader, NlaBuffer, NlasIterator,
 };
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
@@ -356,6 +357,8 @@ pub struct Socket {
     limit: Duration,
     /// What came in one buffer and has not been handed out.
     pending: std::collections::VecDeque<Message>,
+    /// The buffer.
+    buffer: Vec<u8>,
 }
 
 impl Socket {
@@ -387,6 +390,7 @@ impl Socket {
             sequence: 0,
             limit: LIMIT,
             pending: std::collections::VecDeque::new(),
+            buffer: Vec::with_capacity(BUFFER),
         })
     }
 
@@ -562,15 +566,15 @@ impl Socket {
 
     /// Receives one datagram, if there is one.
     fn fill(&mut self) -> Result<(), Error> {
-        let mut buffer = vec![0; BUFFER];
+        self.buffer.clear();
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-        let length = match recv(&self.inner, &mut buffer[..], flags) {
+        let length = match recv(&self.inner, spare_capacity(&mut self.buffer), flags) {
             Ok((_, length)) => length,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
             Err(Errno::NOBUFS) => return Err(Error::Lost),
             Err(errno) => return Err(at("recv(2)")(errno)),
         };
-        let mut rest = buffer.get(..length).ok_or_else(|| {
+        let mut rest = self.buffer.get(..length).ok_or_else(|| {
             Error::Malformed(format!("a datagram has {length} bytes, more than {BUFFER}"))
         })?;
         while !rest.is_empty() {

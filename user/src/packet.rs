@@ -266,7 +266,7 @@ impl Socket {
     }
 
     fn receive_now(&self) -> rustix::io::Result<Frame> {
-        let mut bytes = vec![0; LONGEST];
+        let mut bytes = Vec::<u8>::with_capacity(LONGEST);
         let mut address = MaybeUninit::<libc::sockaddr_ll>::zeroed();
         let mut len = length_of::<libc::sockaddr_ll>();
         // SAFETY: buffer and address are valid, and have room as their lengths say.
@@ -274,7 +274,7 @@ impl Socket {
             libc::recvfrom(
                 self.fd.as_raw_fd(),
                 bytes.as_mut_ptr().cast(),
-                bytes.len(),
+                LONGEST,
                 libc::MSG_DONTWAIT,
                 address.as_mut_ptr().cast(),
                 &raw mut len,
@@ -283,7 +283,8 @@ impl Socket {
         let received = usize::try_from(received).map_err(|_| last_errno())?;
         // SAFETY: it was zeroed, which is a valid address, and the kernel wrote one.
         let address = unsafe { address.assume_init() };
-        bytes.truncate(received);
+        // SAFETY: there is room for that many, and the kernel wrote them.
+        unsafe { bytes.set_len(received) };
         Ok(Frame {
             bytes,
             from: Address::of(&address.sll_addr),

@@ -13,13 +13,20 @@
 //!   seen last, and not beyond what there is. Anything else is [`Error::Broken`], from then on;
 //! - a side never reads back what it wrote itself: its own position is kept where the other side cannot
 //!   reach it;
-//! - the length of a message is read once, and checked; a message is copied out before anybody looks at
-//!   it, and there is no reference to the memory, only loads and stores of single words;
+//! - the length of a message is read once, and checked; the bytes are copied out of the memory before
+//!   anybody looks at them, and there is no reference to them, only loads and stores of single words;
 //! - a side that is put to sleep or kept awake by a false flag has only its peer to blame. It must not wait
 //!   where it cannot be interrupted.
 //!
 //! What is sent is not secret, nor is it complete: a hostile peer may make the bytes of a message what it
 //! likes, for that is what a message is.
+//!
+//! # Many at once
+//!
+//! The other side's position is in memory that the other side writes, so to look at it takes time. Each side
+//! remembers what it saw, and looks again only when there is nothing left of that. Nor does it have to tell
+//! of each message: [`Producer::batch`] and [`Consumer::drain`] tell of all together, and one question,
+//! whether to ring, is enough for all.
 //!
 //! # Waiting
 //!
@@ -29,63 +36,160 @@
 //! two sides that write one word and then read the other's, at least one sees what the other wrote. So
 //! either the sleeper finds the change, or the other one finds the sleeper. The flag is taken down by
 //! whoever rings; so there is one ring for each sleep, and none while both are busy.
+//!
+//! # In the memory
+//!
+//! Words of 8 bytes in the machine's byte order. Each side has a line of control: its position, a number of
+//! words that only grows, and a flag, which is not 0 while it sleeps. The words for messages begin again
+//! when a position is a multiple of their number. A message is a word with its length in bytes, and as
+//! many words as those take. It is always in one piece: if it does not fit before the end, a word of all ones
+//! says that the rest is left out, and it is at the beginning.
+
+#![allow(
+    clippy::inline_always,
+    reason = "what is short when lengths are constants, and is in loops"
+)]
 
 use core::ops::Deref;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::fence;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// A word of memory that others change, too: it is read or written whole.
+pub trait Word {
+    /// Loads it, with [`Ordering::Relaxed`] or [`Ordering::Acquire`].
+    fn load(&self, order: Ordering) -> u64;
+
+    /// Stores it, with [`Ordering::Relaxed`] or [`Ordering::Release`].
+    fn store(&self, value: u64, order: Ordering);
+
+    /// What is written before is written before what is read after: [`Ordering::SeqCst`].
+    fn fence();
+}
+
+/// In the kernel, too, this is Rust's atomic and not the kernel's: the words are shared with a program, and
+/// two sides of one protocol must be of one memory model.
+impl Word for AtomicU64 {
+    #[inline]
+    fn load(&self, order: Ordering) -> u64 {
+        self.load(order)
+    }
+
+    #[inline]
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+
+    #[inline]
+    fn fence() {
+        fence(Ordering::SeqCst);
+    }
+}
 
 /// Memory that is shared, as words.
 ///
-/// No two methods are ever more than one word apart in what they promise: a word is read or written whole.
+/// An index beyond its end is an error of this side's, and a panic.
 pub trait Words {
+    /// What it is made of.
+    type Word: Word;
+
+    /// All of it.
+    fn words(&self) -> &[Self::Word];
+
     /// Loads the word `at`, with [`Ordering::Relaxed`] or [`Ordering::Acquire`].
-    fn load(&self, at: usize, order: Ordering) -> u64;
+    #[inline]
+    fn load(&self, at: usize, order: Ordering) -> u64 {
+        self.words()[at].load(order)
+    }
 
     /// Stores the word `at`, with [`Ordering::Relaxed`] or [`Ordering::Release`].
-    fn store(&self, at: usize, value: u64, order: Ordering);
-
-    /// What is written before is written before what is read after: [`Ordering::SeqCst`].
-    fn fence(&self);
+    #[inline]
+    fn store(&self, at: usize, value: u64, order: Ordering) {
+        self.words()[at].store(value, order);
+    }
 
     /// Copies `bytes` to the words from `at` on. What is left of the last word becomes zero.
     #[inline]
     fn copy_in(&self, at: usize, bytes: &[u8]) {
-        for (index, chunk) in bytes.chunks(WORD).enumerate() {
-            let mut word = [0; WORD];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.store(at + index, u64::from_ne_bytes(word), Ordering::Relaxed);
-        }
+        let words = &self.words()[at..];
+        copy_in(&words[..bytes.len().div_ceil(WORD)], bytes);
     }
 
     /// Fills `bytes` from the words from `at` on.
     #[inline]
     fn copy_out(&self, at: usize, bytes: &mut [u8]) {
-        for (index, chunk) in bytes.chunks_mut(WORD).enumerate() {
-            let word = self.load(at + index, Ordering::Relaxed).to_ne_bytes();
-            chunk.copy_from_slice(&word[..chunk.len()]);
-        }
+        let words = &self.words()[at..];
+        copy_out(&words[..bytes.len().div_ceil(WORD)], bytes);
+    }
+}
+
+/// Memory as it is.
+impl<T: Word> Words for [T] {
+    type Word = T;
+
+    #[inline]
+    fn words(&self) -> &[T] {
+        self
     }
 }
 
 /// Whatever leads to such memory, as a reference or an `Arc` does.
 impl<P: Deref<Target: Words>> Words for P {
-    #[inline]
-    fn load(&self, at: usize, order: Ordering) -> u64 {
-        (**self).load(at, order)
-    }
+    type Word = <P::Target as Words>::Word;
 
     #[inline]
-    fn store(&self, at: usize, value: u64, order: Ordering) {
-        (**self).store(at, value, order);
-    }
-
-    #[inline]
-    fn fence(&self) {
-        (**self).fence();
+    fn words(&self) -> &[Self::Word] {
+        (**self).words()
     }
 }
 
 /// How many bytes a word has.
 const WORD: usize = size_of::<u64>();
+
+/// As many bytes as a word has, or less, and zero for the others.
+#[inline]
+fn to_word(bytes: &[u8]) -> u64 {
+    let mut word = [0; WORD];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_ne_bytes(word)
+}
+
+/// The first bytes of a word.
+#[inline]
+fn from_word(word: u64, bytes: &mut [u8]) {
+    bytes.copy_from_slice(&word.to_ne_bytes()[..bytes.len()]);
+}
+
+/// Copies bytes to as many words as they take. What is left of the last one becomes zero.
+#[inline]
+fn copy_in<T: Word>(words: &[T], bytes: &[u8]) {
+    let (whole, rest) = bytes.split_at(bytes.len() - bytes.len() % WORD);
+    let (words, last) = words.split_at(whole.len() / WORD);
+    for (word, bytes) in words.iter().zip(whole.chunks_exact(WORD)) {
+        word.store(to_word(bytes), Ordering::Relaxed);
+    }
+    if let (false, [last, ..]) = (rest.is_empty(), last) {
+        last.store(to_word(rest), Ordering::Relaxed);
+    }
+}
+
+/// Fills bytes from as many words as they take.
+#[inline]
+fn copy_out<T: Word>(words: &[T], bytes: &mut [u8]) {
+    let (whole, rest) = bytes.split_at_mut(bytes.len() - bytes.len() % WORD);
+    let (words, last) = words.split_at(whole.len() / WORD);
+    for (word, bytes) in words.iter().zip(whole.chunks_exact_mut(WORD)) {
+        from_word(word.load(Ordering::Relaxed), bytes);
+    }
+    if let (false, [last, ..]) = (rest.is_empty(), last) {
+        from_word(last.load(Ordering::Relaxed), rest);
+    }
+}
+
+/// Loads words, each by itself.
+#[inline]
+fn load<T: Word, const N: usize>(words: &[T; N]) -> [u64; N] {
+    words.each_ref().map(|word| word.load(Ordering::Relaxed))
+}
 
 /// Where a ring is in the memory. Both sides must have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,17 +210,23 @@ impl Layout {
     const TAIL: usize = 8;
     const CONSUMER_SLEEPS: usize = 9;
 
+    /// In place of a length: what is left before the end of the ring is not used.
+    const SKIP: u64 = u64::MAX;
+
     /// A ring with its words of control from the word `control` on, and `capacity` words for messages of
     /// at most `limit` bytes from the word `data` on.
     ///
     /// # Panics
     ///
-    /// If the capacity is no power of two, or too small for one message. For a constant, that is when it
-    /// is compiled.
+    /// If the capacity is no power of two, or too small for one message with what may have to be left out
+    /// before it. For a constant, that is when it is compiled.
     #[inline]
     pub const fn new(control: usize, data: usize, capacity: usize, limit: usize) -> Self {
         assert!(capacity.is_power_of_two(), "a position is masked");
-        assert!(Self::words(limit) <= capacity, "a message must fit");
+        assert!(
+            limit / WORD < capacity && Self::words(limit) * 2 <= capacity + 1,
+            "a message must fit"
+        );
         Self {
             control,
             data,
@@ -128,7 +238,7 @@ impl Layout {
     /// How many words a message of `len` bytes takes: one with its length, and its bytes.
     #[inline]
     const fn words(len: usize) -> usize {
-        1 + len.div_ceil(WORD)
+        len.div_ceil(WORD).wrapping_add(1)
     }
 
     /// The longest message, in bytes.
@@ -137,30 +247,25 @@ impl Layout {
         self.limit
     }
 
+    /// How many words a side uses at most before it tells the other: a good part of the ring, but more than
+    /// any message.
     #[inline]
-    const fn head(&self) -> usize {
-        self.control + Self::HEAD
+    fn stretch(&self) -> usize {
+        let (part, message) = (self.capacity / 4, Self::words(self.limit));
+        part.max(message)
     }
 
-    #[inline]
-    const fn tail(&self) -> usize {
-        self.control + Self::TAIL
-    }
-
-    #[inline]
-    const fn producer_sleeps(&self) -> usize {
-        self.control + Self::PRODUCER_SLEEPS
-    }
-
-    #[inline]
-    const fn consumer_sleeps(&self) -> usize {
-        self.control + Self::CONSUMER_SLEEPS
-    }
-
-    /// The word of a position. Any position leads to one of the ring's.
+    /// The word of a position, of the words for messages.
     #[inline]
     fn place(&self, position: u64) -> usize {
-        self.data + self.within(position & (self.capacity as u64 - 1))
+        let place = position & (self.capacity as u64).wrapping_sub(1);
+        usize::try_from(place).unwrap_or(0)
+    }
+
+    /// How many words there are from a position to the end of the ring.
+    #[inline]
+    fn before_end(&self, position: u64) -> usize {
+        self.capacity.wrapping_sub(self.place(position))
     }
 
     /// A number of words that is no more than the capacity, so that it fits.
@@ -169,13 +274,10 @@ impl Layout {
         usize::try_from(words).map_or(self.capacity, |words| words.min(self.capacity))
     }
 
-    /// Where `len` bytes are that begin at `position`: the first word and the bytes up to the ring's end,
-    /// and again for the rest, which is at its beginning.
+    /// One of the words of control.
     #[inline]
-    fn pieces(&self, position: u64, len: usize) -> [(usize, core::ops::Range<usize>); 2] {
-        let start = self.place(position);
-        let straight = ((self.data + self.capacity - start) * WORD).min(len);
-        [(start, 0..straight), (self.data, straight..len)]
+    fn control<'a, T>(&self, words: &'a [T], which: usize) -> &'a T {
+        &words[self.control.wrapping_add(which)]
     }
 }
 
@@ -192,73 +294,126 @@ pub enum Error {
     Broken,
 }
 
-/// One side's view of a ring: what it knows, and where the other side cannot reach.
-struct Side<W> {
-    words: W,
+/// What one side knows of a ring, where the other side cannot reach.
+struct Side {
     layout: Layout,
-    /// The position of this side.
-    own: u64,
-    /// The position of the other side, as last seen.
-    other: u64,
+    /// How many words this side uses next, one after the other.
+    stretch: usize,
+    /// The position behind those.
+    end: u64,
+    /// The position up to which this side may go, by what it last saw of the other. If the ring is broken,
+    /// that is nowhere.
+    until: u64,
     broken: bool,
 }
 
-impl<W: Words> Side<W> {
-    /// Takes over a position of the other side. It may move up to `most` words.
-    fn advance(&mut self, position: u64, most: u64) -> Result<(), Error> {
-        if self.broken || position.wrapping_sub(self.other) > most {
+impl Side {
+    const fn new(layout: Layout, until: u64) -> Self {
+        Self {
+            layout,
+            stretch: 0,
+            end: 0,
+            until,
+            broken: false,
+        }
+    }
+
+    /// The position of this side.
+    #[inline]
+    fn own(&self) -> u64 {
+        self.end.wrapping_sub(self.stretch as u64)
+    }
+
+    /// How many words this side may use, as far as it knows.
+    fn known(&self) -> usize {
+        self.layout.within(self.until.wrapping_sub(self.own()))
+    }
+
+    /// Moves this side to a position, without telling the other. It uses the words from there to the end of
+    /// the ring at most, and not so many that the other side waits for long.
+    fn move_to(&mut self, own: u64) {
+        let (layout, known) = (self.layout, self.until.wrapping_sub(own));
+        let stretch = layout.within(known).min(layout.before_end(own));
+        self.stretch = stretch.min(layout.stretch());
+        self.end = own.wrapping_add(self.stretch as u64);
+    }
+
+    /// The words that this side uses next.
+    #[inline]
+    fn stretch<'a, T>(&self, words: &'a [T]) -> &'a [T] {
+        let start = self.layout.data.wrapping_add(self.layout.place(self.own()));
+        &words[start..][..self.stretch]
+    }
+
+    /// Has so many of the words left that this side uses: it tells the other side that it is done with those
+    /// before.
+    #[inline]
+    fn leave<T: Word>(&mut self, words: &[T], which: usize, left: usize) {
+        if left != self.stretch {
+            self.stretch = left;
+            let word = self.layout.control(words, which);
+            word.store(self.own(), Ordering::Release);
+        }
+    }
+
+    /// Takes over how far this side may go, by a position that the other side wrote. It is not less far than
+    /// before, and not beyond the ring.
+    fn look(&mut self, until: u64) -> Result<(), Error> {
+        let (seen, count) = (self.known(), until.wrapping_sub(self.own()));
+        if self.broken || count > self.layout.capacity as u64 || count < seen as u64 {
             return Err(self.broken());
         }
-        self.other = position;
+        self.until = until;
         Ok(())
     }
 
     fn broken(&mut self) -> Error {
         self.broken = true;
+        self.until = self.own();
+        self.move_to(self.until);
         Error::Broken
     }
 
-    /// Tells the other side of a new position, and of all that was written before.
-    fn publish(&mut self, word: usize, position: u64) {
-        self.own = position;
-        self.words.store(word, position, Ordering::Release);
+    /// Says in a word of control that somebody sleeps. What is looked at from now on counts.
+    fn raise<T: Word>(&self, words: &[T], which: usize) {
+        self.layout
+            .control(words, which)
+            .store(1, Ordering::Relaxed);
+        T::fence();
     }
 
-    /// Says at `flag` that somebody sleeps. What is looked at from now on counts.
-    fn raise(&self, flag: usize) {
-        self.words.store(flag, 1, Ordering::Relaxed);
-        self.words.fence();
+    /// Takes back what was said there.
+    fn stay_awake<T: Word>(&self, words: &[T], which: usize) {
+        self.layout
+            .control(words, which)
+            .store(0, Ordering::Relaxed);
     }
 
-    /// Takes back what was said at `flag`.
-    fn stay_awake(&self, flag: usize) {
-        self.words.store(flag, 0, Ordering::Relaxed);
-    }
-
-    /// Whether somebody sleeps who says so at `flag`. From now on the flag is down: the caller must ring.
-    fn lower(&self, flag: usize) -> bool {
-        self.words.fence();
-        let sleeps = self.words.load(flag, Ordering::Relaxed) != 0;
+    /// Whether somebody sleeps who says so there. From now on the flag is down: the caller must ring.
+    #[inline]
+    fn lower<T: Word>(&self, words: &[T], which: usize) -> bool {
+        let flag = self.layout.control(words, which);
+        T::fence();
+        let sleeps = flag.load(Ordering::Relaxed) != 0;
         if sleeps {
-            self.words.store(flag, 0, Ordering::Relaxed);
+            flag.store(0, Ordering::Relaxed);
         }
         sleeps
     }
 }
 
 /// The side that writes messages.
-pub struct Producer<W>(Side<W>);
+pub struct Producer<W> {
+    words: W,
+    side: Side,
+}
 
 impl<W: Words> Producer<W> {
     /// The producer of a ring in memory that is zeroed. There must be no other.
+    #[inline]
     pub const fn new(words: W, layout: Layout) -> Self {
-        Self(Side {
-            words,
-            layout,
-            own: 0,
-            other: 0,
-            broken: false,
-        })
+        let side = Side::new(layout, layout.capacity as u64);
+        Self { words, side }
     }
 
     /// Puts in a message.
@@ -266,24 +421,21 @@ impl<W: Words> Producer<W> {
     /// # Errors
     ///
     /// [`Error::TooLong`], [`Error::Full`], [`Error::Broken`].
+    #[inline(always)]
     pub fn push(&mut self, message: &[u8]) -> Result<(), Error> {
-        let layout = self.0.layout;
-        if message.len() > layout.limit {
-            return Err(Error::TooLong);
+        self.batch().push(message)
+    }
+
+    /// Puts in messages of which the consumer is told together, when what this returns is dropped; of some
+    /// it may be told earlier.
+    #[inline]
+    pub fn batch(&mut self) -> Batch<'_, W::Word> {
+        let words = self.words.words();
+        Batch {
+            stretch: self.side.stretch(words),
+            words,
+            side: &mut self.side,
         }
-        let needed = Layout::words(message.len());
-        if self.free()? < needed {
-            return Err(Error::Full);
-        }
-        let head = self.0.own;
-        let words = &self.0.words;
-        words.store(layout.place(head), message.len() as u64, Ordering::Relaxed);
-        for (at, bytes) in layout.pieces(head.wrapping_add(1), message.len()) {
-            words.copy_in(at, &message[bytes]);
-        }
-        self.0
-            .publish(layout.head(), head.wrapping_add(needed as u64));
-        Ok(())
     }
 
     /// Whether any message has room.
@@ -292,7 +444,9 @@ impl<W: Words> Producer<W> {
     ///
     /// [`Error::Broken`].
     pub fn has_room(&mut self) -> Result<bool, Error> {
-        Ok(self.free()? >= Layout::words(self.0.layout.limit))
+        let layout = self.side.layout;
+        let free = layout.capacity.wrapping_sub(self.waiting()?);
+        Ok(fits(&layout, self.side.own(), free))
     }
 
     /// How many words wait for the consumer.
@@ -301,54 +455,133 @@ impl<W: Words> Producer<W> {
     ///
     /// [`Error::Broken`].
     pub fn waiting(&mut self) -> Result<usize, Error> {
-        let tail = self.0.words.load(self.0.layout.tail(), Ordering::Acquire);
-        let most = self.0.own.wrapping_sub(self.0.other);
-        self.0.advance(tail, most)?;
-        Ok(self.0.layout.within(self.0.own.wrapping_sub(tail)))
-    }
-
-    fn free(&mut self) -> Result<usize, Error> {
-        Ok(self.0.layout.capacity - self.waiting()?)
+        self.side.look_for_room(self.words.words())?;
+        Ok(self.side.layout.capacity.wrapping_sub(self.side.known()))
     }
 
     /// Says that this side is about to sleep until there is room. Whoever calls must look once more, and
     /// sleep only if there is none.
     pub fn sleep(&self) {
-        self.0.raise(self.0.layout.producer_sleeps());
+        self.side.raise(self.words.words(), Layout::PRODUCER_SLEEPS);
     }
 
     /// Says that this side does not sleep after all. To leave that out costs the other side a ring.
     pub fn stay_awake(&self) {
-        self.0.stay_awake(self.0.layout.producer_sleeps());
+        self.side
+            .stay_awake(self.words.words(), Layout::PRODUCER_SLEEPS);
     }
 
     /// Whether the consumer sleeps, and must be told of what was put in. To be asked after the last message,
     /// or after each; on `true` the caller must ring.
+    #[inline]
     #[must_use = "the consumer sleeps on if it is not told"]
     pub fn must_ring(&self) -> bool {
-        self.0.lower(self.0.layout.consumer_sleeps())
+        self.side.lower(self.words.words(), Layout::CONSUMER_SLEEPS)
     }
 
     /// Says that the consumer sleeps, for a consumer that cannot: it calls this side to be put to sleep.
     /// Whoever calls must look once more whether something waits.
     pub fn other_sleeps(&self) {
-        self.0.raise(self.0.layout.consumer_sleeps());
+        self.side.raise(self.words.words(), Layout::CONSUMER_SLEEPS);
+    }
+}
+
+/// Whether any message has room in so many words behind a position.
+fn fits(layout: &Layout, head: u64, free: usize) -> bool {
+    let (end, message) = (layout.before_end(head), Layout::words(layout.limit));
+    let skipped = if end < message { end } else { 0 };
+    free >= message.wrapping_add(skipped)
+}
+
+impl Side {
+    /// For the producer: looks how far the consumer is.
+    fn look_for_room<T: Word>(&mut self, words: &[T]) -> Result<(), Error> {
+        let tail = self
+            .layout
+            .control(words, Layout::TAIL)
+            .load(Ordering::Acquire);
+        self.look(tail.wrapping_add(self.layout.capacity as u64))
+    }
+
+    /// For the producer: tells the consumer of what there is, and makes room for a message in one piece.
+    #[cold]
+    fn make_room<T: Word>(&mut self, words: &[T], left: usize, needed: usize) -> Result<(), Error> {
+        self.leave(words, Layout::HEAD, left);
+        let own = self.own();
+        let end = self.layout.before_end(own);
+        let skipped = if end < needed { end } else { 0 };
+        let needed = needed.wrapping_add(skipped);
+        if self.known() < needed {
+            self.look_for_room(words)?;
+            if self.known() < needed {
+                return Err(Error::Full);
+            }
+        }
+        if skipped > 0 {
+            let skipping = &words[self.layout.data..][self.layout.place(own)];
+            skipping.store(Layout::SKIP, Ordering::Relaxed);
+        }
+        self.move_to(own.wrapping_add(skipped as u64));
+        Ok(())
+    }
+}
+
+/// Messages that are being put in: see [`Producer::batch`].
+pub struct Batch<'a, T: Word> {
+    side: &'a mut Side,
+    words: &'a [T],
+    /// Where the next message goes.
+    stretch: &'a [T],
+}
+
+impl<T: Word> Batch<'_, T> {
+    /// Puts in a message.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`], [`Error::Full`], [`Error::Broken`].
+    #[inline(always)]
+    pub fn push(&mut self, message: &[u8]) -> Result<(), Error> {
+        if message.len() > self.side.layout.limit {
+            return Err(Error::TooLong);
+        }
+        let needed = Layout::words(message.len());
+        if self.stretch.len() < needed {
+            let left = self.stretch.len();
+            let made = self.side.make_room(self.words, left, needed);
+            self.stretch = self.side.stretch(self.words);
+            made?;
+        }
+        let (record, rest) = self.stretch.split_at_checked(needed).ok_or(Error::Full)?;
+        if let [length, words @ ..] = record {
+            length.store(message.len() as u64, Ordering::Relaxed);
+            copy_in(words, message);
+        }
+        self.stretch = rest;
+        Ok(())
+    }
+}
+
+impl<T: Word> Drop for Batch<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.side
+            .leave(self.words, Layout::HEAD, self.stretch.len());
     }
 }
 
 /// The side that reads messages.
-pub struct Consumer<W>(Side<W>);
+pub struct Consumer<W> {
+    words: W,
+    side: Side,
+}
 
 impl<W: Words> Consumer<W> {
     /// The consumer of a ring in memory that is zeroed. There must be no other.
+    #[inline]
     pub const fn new(words: W, layout: Layout) -> Self {
-        Self(Side {
-            words,
-            layout,
-            own: 0,
-            other: 0,
-            broken: false,
-        })
+        let side = Side::new(layout, 0);
+        Self { words, side }
     }
 
     /// Takes out a message, and returns its length.
@@ -356,26 +589,26 @@ impl<W: Words> Consumer<W> {
     /// # Errors
     ///
     /// [`Error::Empty`]; [`Error::TooLong`] if `buffer` is too short for it; [`Error::Broken`].
+    #[inline]
     pub fn pop(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let layout = self.0.layout;
-        let waiting = self.waiting()?;
-        if waiting == 0 {
-            return Err(Error::Empty);
-        }
-        let tail = self.0.own;
-        // Read once; what it is later does not matter.
-        let len = self.0.words.load(layout.place(tail), Ordering::Relaxed);
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        if len > layout.limit || Layout::words(len) > waiting {
-            return Err(self.0.broken());
-        }
-        let message = buffer.get_mut(..len).ok_or(Error::TooLong)?;
-        for (at, bytes) in layout.pieces(tail.wrapping_add(1), len) {
-            self.0.words.copy_out(at, &mut message[bytes]);
-        }
-        let tail = tail.wrapping_add(Layout::words(len) as u64);
-        self.0.publish(layout.tail(), tail);
+        let mut messages = self.drain();
+        let (message, rest) = messages.look()?.ok_or(Error::Empty)?;
+        let len = message.len();
+        message.copy_out(buffer.get_mut(..len).ok_or(Error::TooLong)?);
+        messages.stretch = rest;
         Ok(len)
+    }
+
+    /// Takes out messages, whose room the producer gets back together, when what this returns is dropped; some
+    /// of it may get back earlier.
+    #[inline]
+    pub fn drain(&mut self) -> Drain<'_, W::Word> {
+        let words = self.words.words();
+        Drain {
+            stretch: self.side.stretch(words),
+            words,
+            side: &mut self.side,
+        }
     }
 
     /// How many words wait.
@@ -384,44 +617,204 @@ impl<W: Words> Consumer<W> {
     ///
     /// [`Error::Broken`].
     pub fn waiting(&mut self) -> Result<usize, Error> {
-        let layout = self.0.layout;
-        let head = self.0.words.load(layout.head(), Ordering::Acquire);
-        let seen = self.0.other.wrapping_sub(self.0.own);
-        self.0.advance(head, layout.capacity as u64 - seen)?;
-        Ok(layout.within(head.wrapping_sub(self.0.own)))
+        self.side.look_for_messages(self.words.words())?;
+        Ok(self.side.known())
     }
 
     /// Says that this side is about to sleep until there is a message. Whoever calls must look once more,
     /// and sleep only if there is none.
     pub fn sleep(&self) {
-        self.0.raise(self.0.layout.consumer_sleeps());
+        self.side.raise(self.words.words(), Layout::CONSUMER_SLEEPS);
     }
 
     /// Says that this side does not sleep after all. To leave that out costs the other side a ring.
     pub fn stay_awake(&self) {
-        self.0.stay_awake(self.0.layout.consumer_sleeps());
+        self.side
+            .stay_awake(self.words.words(), Layout::CONSUMER_SLEEPS);
     }
 
     /// Whether the producer sleeps, and must be told that there is room. To be asked after the last message
     /// that was taken out, or after each; on `true` the caller must ring.
+    #[inline]
     #[must_use = "the producer sleeps on if it is not told"]
     pub fn must_ring(&self) -> bool {
-        self.0.lower(self.0.layout.producer_sleeps())
+        self.side.lower(self.words.words(), Layout::PRODUCER_SLEEPS)
     }
 
     /// Says that the producer sleeps, for a producer that cannot: it calls this side to be put to sleep.
     /// Whoever calls must look once more whether there is room.
     pub fn other_sleeps(&self) {
-        self.0.raise(self.0.layout.producer_sleeps());
+        self.side.raise(self.words.words(), Layout::PRODUCER_SLEEPS);
     }
 
-    /// Whether the ring's words for messages have room for any.
+    /// Whether any message has room in the ring.
     ///
     /// # Errors
     ///
     /// [`Error::Broken`].
     pub fn has_room(&mut self) -> Result<bool, Error> {
-        let free = self.0.layout.capacity - self.waiting()?;
-        Ok(free >= Layout::words(self.0.layout.limit))
+        let layout = self.side.layout;
+        let free = layout.capacity.wrapping_sub(self.waiting()?);
+        Ok(fits(&layout, self.side.until, free))
+    }
+}
+
+impl Side {
+    /// For the consumer: looks how far the producer is.
+    fn look_for_messages<T: Word>(&mut self, words: &[T]) -> Result<(), Error> {
+        let head = self.layout.control(words, Layout::HEAD);
+        self.look(head.load(Ordering::Acquire))
+    }
+
+    /// For the consumer: gives back the room of what it has taken out, and finds the next message if there is
+    /// one.
+    #[cold]
+    fn find<'a, T: Word>(
+        &mut self,
+        words: &'a [T],
+        left: usize,
+    ) -> Result<Option<Found<'a, T>>, Error> {
+        self.leave(words, Layout::TAIL, left);
+        loop {
+            if self.known() == 0 {
+                self.look_for_messages(words)?;
+            }
+            let own = self.own();
+            self.move_to(own);
+            let Some((length, rest)) = self.stretch(words).split_first() else {
+                return Ok(None);
+            };
+            let length = length.load(Ordering::Relaxed);
+            if length != Layout::SKIP {
+                let found = self.layout.cut(length, rest);
+                return found.map(Some).ok_or_else(|| self.broken());
+            }
+            // A message is behind it, and it is not at the beginning: so this ends.
+            let skipped = self.layout.before_end(own);
+            if skipped == self.layout.capacity || skipped >= self.known() {
+                return Err(self.broken());
+            }
+            self.move_to(own.wrapping_add(skipped as u64));
+        }
+    }
+}
+
+/// A message, and the words behind it.
+type Found<'a, T> = (Message<'a, T>, &'a [T]);
+
+impl Layout {
+    /// The message of this length at the beginning of these words, if it can be.
+    #[inline]
+    fn cut<'a, T>(&self, length: u64, words: &'a [T]) -> Option<Found<'a, T>> {
+        if length > self.limit as u64 {
+            return None;
+        }
+        let len = usize::try_from(length).ok()?;
+        let (words, rest) = words.split_at_checked(len.wrapping_add(WORD - 1) / WORD)?;
+        Some((Message { words, len }, rest))
+    }
+}
+
+/// Messages that are being taken out: see [`Consumer::drain`].
+pub struct Drain<'a, T: Word> {
+    side: &'a mut Side,
+    words: &'a [T],
+    /// Where the next message is.
+    stretch: &'a [T],
+}
+
+impl<'a, T: Word> Drain<'a, T> {
+    /// Takes out a message, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broken`].
+    #[inline(always)]
+    pub fn take(&mut self) -> Result<Option<Message<'_, T>>, Error> {
+        let Some((message, rest)) = self.look()? else {
+            return Ok(None);
+        };
+        self.stretch = rest;
+        Ok(Some(message))
+    }
+
+    /// Takes out a message of `N` whole words, if there is one. Where all messages are of one size, this is what
+    /// takes the least.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`] if it is of another size; [`Error::Broken`].
+    #[inline(always)]
+    pub fn take_words<const N: usize>(&mut self) -> Result<Option<[u64; N]>, Error> {
+        if let Some((words, rest)) = self.words_at_hand::<N>() {
+            self.stretch = rest;
+            return Ok(Some(load(words)));
+        }
+        let Some((message, rest)) = self.look()? else {
+            return Ok(None);
+        };
+        let words = message.words().ok_or(Error::TooLong)?;
+        self.stretch = rest;
+        Ok(Some(words))
+    }
+
+    /// The next message, if it is at hand and made of `N` words, and what is behind it.
+    #[inline(always)]
+    fn words_at_hand<const N: usize>(&self) -> Option<(&'a [T; N], &'a [T])> {
+        let (length, rest) = self.stretch.split_first()?;
+        let it_is = length.load(Ordering::Relaxed) == N.wrapping_mul(WORD) as u64;
+        rest.split_first_chunk().filter(|_| it_is)
+    }
+
+    /// The next message, which stays, and what is behind it.
+    #[inline(always)]
+    fn look(&mut self) -> Result<Option<Found<'a, T>>, Error> {
+        if let Some((length, rest)) = self.stretch.split_first() {
+            let length = length.load(Ordering::Relaxed);
+            if let Some(found) = self.side.layout.cut(length, rest) {
+                return Ok(Some(found));
+            }
+        }
+        let found = self.side.find(self.words, self.stretch.len());
+        self.stretch = self.side.stretch(self.words);
+        found
+    }
+}
+
+impl<T: Word> Drop for Drain<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.side
+            .leave(self.words, Layout::TAIL, self.stretch.len());
+    }
+}
+
+/// A message where it is: each look at it may find other bytes, if the other side is hostile.
+pub struct Message<'a, T> {
+    words: &'a [T],
+    len: usize,
+}
+
+#[expect(clippy::len_without_is_empty, reason = "no message is none")]
+impl<T: Word> Message<'_, T> {
+    /// How many bytes it has. That does not change.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Its words, if it is made of `N` whole ones.
+    #[inline]
+    pub fn words<const N: usize>(&self) -> Option<[u64; N]> {
+        let words: &[T; N] = self.words.try_into().ok()?;
+        (self.len == N.wrapping_mul(WORD)).then(|| load(words))
+    }
+
+    /// Copies its first bytes, or all, to `buffer`, and returns how many that are.
+    #[inline]
+    pub fn copy_out(&self, buffer: &mut [u8]) -> usize {
+        let len = self.len.min(buffer.len());
+        copy_out(self.words, &mut buffer[..len]);
+        len
     }
 }

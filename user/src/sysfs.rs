@@ -139,6 +139,28 @@ impl Object {
         }
     }
 
+    /// The name of the object that the symbolic link `name` in this one's directory leads to; `None` if there is
+    /// no such link. It takes one call, wherever that object is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Attribute`].
+    ///
+    /// # References
+    ///  - [Linux](https://man7.org/linux/man-pages/man2/readlink.2.html)
+    pub fn link(&self, name: impl AsRef<Path>) -> Result<Option<String>, Error> {
+        let path = self.path.join(name);
+        match fs::read_link(&path) {
+            Ok(to) => Ok(to
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::NOENT | Errno::INVAL) => Ok(None),
+                errno => Err(Error::refused("look up", &path)(errno.unwrap_or(Errno::IO))),
+            },
+        }
+    }
+
     /// The names of its attributes, binary ones too, sorted.
     ///
     /// # Errors
@@ -304,6 +326,9 @@ mod tests {
         assert!(attributes.is_sorted());
         assert!(cpus.objects().unwrap().contains(&"cpu0".to_owned()));
         let first = cpus.get("cpu0").unwrap().unwrap();
+        assert_eq!(first.link("subsystem").unwrap().as_deref(), Some("cpu"));
+        assert_eq!(first.link("online").unwrap(), None, "a file is no link");
+        assert_eq!(first.link("no_such").unwrap(), None);
         assert!(first.links().unwrap().contains(&"subsystem".to_owned()));
         assert_eq!(first.get("subsystem").unwrap().unwrap().name(), "cpu");
         assert_eq!(first.get("no_such").unwrap(), None);

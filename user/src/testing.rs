@@ -8,9 +8,13 @@ use std::fmt::Debug;
 
 use rustix::io::{Errno, Result};
 
+#[cfg(target_arch = "x86_64")]
+pub mod bpf;
 pub mod elsewhere;
 pub mod faults;
 pub mod inspect;
+#[cfg(target_arch = "x86_64")]
+pub mod instructions;
 pub mod memory;
 pub mod namespace;
 pub mod numbers;

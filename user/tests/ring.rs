@@ -7,6 +7,7 @@
 //! are small: what they show is that messages arrive whole and in order, and that nobody sleeps for ever.
 //! loom finds the second as a deadlock.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use callgate::ring::{self, Consumer, Error, Layout, Producer, Words};
@@ -23,17 +24,11 @@ impl Memory {
     }
 }
 
-impl Words for Memory {
-    fn load(&self, at: usize, order: Ordering) -> u64 {
-        self.0[at].load(order)
-    }
+impl Deref for Memory {
+    type Target = [AtomicU64];
 
-    fn store(&self, at: usize, value: u64, order: Ordering) {
-        self.0[at].store(value, order);
-    }
-
-    fn fence(&self) {
-        std::sync::atomic::fence(Ordering::SeqCst);
+    fn deref(&self) -> &[AtomicU64] {
+        &self.0
     }
 }
 
@@ -73,6 +68,7 @@ fn a_message_goes_in_whole_or_not_at_all() {
         producer.push(&[7; 16]).unwrap();
     }
     assert_eq!(producer.has_room(), Ok(false));
+    assert_eq!(producer.push(&[8; 16]), Err(Error::Full));
     assert_eq!(producer.push(&[8; 1]), Err(Error::Full));
     assert_eq!(producer.push(&[]), Ok(()), "an empty one takes one word");
     assert_eq!(producer.waiting(), Ok(16));
@@ -85,6 +81,108 @@ fn a_message_goes_in_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_message_is_in_one_piece_wherever_the_ring_wraps() {
+    let memory = Memory::new(32);
+    let mut producer = Producer::new(&memory, LAYOUT);
+    let mut consumer = Consumer::new(&memory, LAYOUT);
+    for _ in 0..2 {
+        producer.push(&[7; 40]).unwrap();
+        pop(&mut consumer).unwrap();
+    }
+    // Four words are left, and six do not fit there: it is at the beginning.
+    assert_eq!(producer.has_room(), Ok(true));
+    producer.push(&[8; 40]).unwrap();
+    assert_eq!(
+        memory.load(Layout::CONTROL + 12, Ordering::Relaxed),
+        u64::MAX
+    );
+    assert_eq!(memory.load(Layout::CONTROL, Ordering::Relaxed), 40);
+    assert_eq!(consumer.waiting(), Ok(10), "with what was left out");
+    assert_eq!(producer.has_room(), Ok(true), "six words for six");
+    assert_eq!(consumer.has_room(), Ok(true));
+    producer.push(&[9; 40]).unwrap();
+    assert_eq!(pop(&mut consumer), Ok(vec![8; 40]));
+    // Ten words are free, four of which do not count.
+    assert_eq!(producer.has_room(), Ok(true));
+    producer.push(&[]).unwrap();
+    assert_eq!(
+        producer.has_room(),
+        Ok(true),
+        "three are left out, six are used"
+    );
+    producer.push(&[10; 40]).unwrap();
+    assert_eq!(producer.push(&[]), Err(Error::Full));
+    for message in [vec![9; 40], vec![], vec![10; 40]] {
+        assert_eq!(pop(&mut consumer), Ok(message));
+    }
+}
+
+#[test]
+fn a_batch_goes_in_and_comes_out_together() {
+    let memory = Memory::new(32);
+    let mut producer = Producer::new(&memory, LAYOUT);
+    let mut consumer = Consumer::new(&memory, LAYOUT);
+    for round in 0..200_u8 {
+        let mut batch = producer.batch();
+        batch.push(&[round; 2]).unwrap();
+        batch.push(&[round; 8]).unwrap();
+        if round == 0 {
+            assert_eq!(consumer.waiting(), Ok(0), "the consumer is not told yet");
+        }
+        drop(batch);
+        let mut messages = consumer.drain();
+        let message = messages.take().unwrap().unwrap();
+        assert_eq!((message.len(), message.words::<1>()), (2, None));
+        let mut buffer = [0xee; 9];
+        let message = messages.take().unwrap().unwrap();
+        let word = u64::from_ne_bytes([round; 8]);
+        assert_eq!(
+            (message.words(), message.words::<2>()),
+            (Some([word]), None)
+        );
+        assert_eq!(message.copy_out(&mut buffer), 8);
+        assert_eq!(
+            buffer,
+            [round, round, round, round, round, round, round, round, 0xee]
+        );
+        assert_eq!(message.copy_out(&mut buffer[..3]), 3);
+        drop(messages);
+        assert_eq!(producer.waiting(), Ok(0));
+    }
+}
+
+/// Neither side waits for the other to end a batch that is longer than the ring.
+#[test]
+fn a_long_batch_is_told_of_in_parts() {
+    let memory = Memory::new(32);
+    let mut producer = Producer::new(&memory, LAYOUT);
+    let mut consumer = Consumer::new(&memory, LAYOUT);
+    let mut batch = producer.batch();
+    for message in 0..8 {
+        batch.push(&[message; 8]).unwrap();
+    }
+    assert_eq!(batch.push(&[8; 8]), Err(Error::Full));
+    assert_eq!(
+        consumer.waiting(),
+        Ok(16),
+        "it is told at the latest when the ring is full"
+    );
+    let mut messages = consumer.drain();
+    for message in 0..8 {
+        assert_eq!(
+            messages.take().unwrap().unwrap().words(),
+            Some([u64::from_ne_bytes([message; 8])])
+        );
+    }
+    assert_eq!(messages.take_words::<1>(), Ok(None));
+    batch
+        .push(&[8; 8])
+        .expect("room that was given back before the end");
+    drop((batch, messages));
+    assert_eq!(pop(&mut consumer), Ok(vec![8; 8]));
+}
+
+#[test]
 fn a_message_stays_for_who_brings_too_little_room() {
     let memory = Memory::new(32);
     let mut producer = Producer::new(&memory, LAYOUT);
@@ -92,6 +190,27 @@ fn a_message_stays_for_who_brings_too_little_room() {
     producer.push(b"hello").unwrap();
     assert_eq!(consumer.pop(&mut [0; 4]), Err(Error::TooLong));
     assert_eq!(pop(&mut consumer), Ok(b"hello".to_vec()));
+}
+
+#[test]
+fn words_are_taken_of_who_has_so_many() {
+    let memory = Memory::new(32);
+    let mut producer = Producer::new(&memory, LAYOUT);
+    let mut consumer = Consumer::new(&memory, LAYOUT);
+    for round in 0..200_u64 {
+        let word = round.to_ne_bytes();
+        producer.push(&[word, word].concat()).unwrap();
+        producer.push(&word).unwrap();
+        producer.push(&word[..7]).unwrap();
+        let mut messages = consumer.drain();
+        assert_eq!(messages.take_words::<1>(), Err(Error::TooLong));
+        assert_eq!(messages.take_words::<3>(), Err(Error::TooLong));
+        assert_eq!(messages.take_words(), Ok(Some([round, round])));
+        assert_eq!(messages.take_words(), Ok(Some([round])));
+        assert_eq!(messages.take_words::<1>(), Err(Error::TooLong));
+        assert_eq!(messages.take().unwrap().unwrap().len(), 7);
+        assert_eq!(messages.take_words::<0>(), Ok(None));
+    }
 }
 
 #[test]
@@ -144,7 +263,9 @@ fn a_producer_believes_no_impossible_position() {
         producer.push(&[7; 16]).unwrap();
         assert_eq!(producer.waiting(), Ok(6));
         memory.store(TAIL, lie, Ordering::Relaxed);
-        assert_eq!(producer.push(b"x"), Err(Error::Broken), "{lie:#x}");
+        // There is room that it knows of. Then it has to look.
+        let refused = (0..8).find_map(|_| producer.push(&[7; 8]).err());
+        assert_eq!(refused, Some(Error::Broken), "{lie:#x}");
         memory.store(TAIL, 6, Ordering::Relaxed);
         assert_eq!(producer.push(b"x"), Err(Error::Broken), "it stays broken");
         assert_eq!(producer.has_room(), Err(Error::Broken));
@@ -197,6 +318,23 @@ fn a_consumer_believes_no_impossible_length() {
 }
 
 #[test]
+fn a_consumer_believes_no_impossible_gap() {
+    // All of the ring is left out; or more than there is.
+    for (at, head) in [(0, 16), (0, 3), (3, 4)] {
+        let memory = Memory::new(32);
+        let mut consumer = Consumer::new(&memory, LAYOUT);
+        let mut producer = Producer::new(&memory, LAYOUT);
+        for _ in 0..at / 3 {
+            producer.push(&[7; 16]).unwrap();
+            pop(&mut consumer).unwrap();
+        }
+        memory.store(Layout::CONTROL + at, u64::MAX, Ordering::Relaxed);
+        memory.store(HEAD, head, Ordering::Relaxed);
+        assert_eq!(pop(&mut consumer), Err(Error::Broken), "{at}, {head}");
+    }
+}
+
+#[test]
 fn whatever_is_in_the_memory_nothing_else_is_touched() {
     // Numbers as if at random, by Marsaglia's xorshift; each word is one of them, or close to the truth.
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
@@ -212,12 +350,18 @@ fn whatever_is_in_the_memory_nothing_else_is_touched() {
         let mut producer = Producer::new(&memory, LAYOUT);
         let mut consumer = Consumer::new(&memory, LAYOUT);
         for _ in 0..8 {
-            let (at, kind, value) = (random() % 32, random() % 3, random());
-            let value = if kind == 0 { value } else { value % 24 };
+            let (at, kind, value) = (random() % 32, random() % 4, random());
+            let value = match kind {
+                0 => value,
+                1 => u64::MAX,
+                _ => value % 24,
+            };
             memory.store(usize::try_from(at).unwrap(), value, Ordering::Relaxed);
             // An index beyond the memory would be a panic.
             let pushed = producer.push(&[7; 13]);
+            let _ = (producer.waiting(), producer.has_room());
             let popped = pop(&mut consumer);
+            let _ = (consumer.waiting(), consumer.has_room());
             broken += usize::from(pushed == Err(Error::Broken) || popped == Err(Error::Broken));
         }
     }
@@ -225,9 +369,10 @@ fn whatever_is_in_the_memory_nothing_else_is_touched() {
 }
 
 mod models {
+    use std::ops::Deref;
     use std::sync::atomic::Ordering;
 
-    use callgate::ring::{Consumer, Error, Layout, Producer, Words};
+    use callgate::ring::{Consumer, Error, Layout, Producer, Word};
 
     use super::echo::Echo;
     use loom::sync::atomic::{AtomicU64, fence};
@@ -242,32 +387,33 @@ mod models {
     /// A second ring of that kind, for the way back.
     const BACK: Layout = Layout::new(Layout::CONTROL, DATA + 4, 4, 8);
 
-    /// Only the words that are used: each is expensive.
-    struct Memory(Vec<(usize, AtomicU64)>);
+    /// A word; those that no ring uses are left out, as each is expensive.
+    struct Cell(Option<AtomicU64>);
 
-    impl Memory {
-        fn new() -> Self {
-            let control = |ring: usize| [0, 1, 8, 9].map(|word| ring * Layout::CONTROL + word);
-            let used = control(0)
-                .into_iter()
-                .chain(control(1))
-                .chain(DATA..DATA + 8);
-            Self(used.map(|at| (at, AtomicU64::new(0))).collect())
+    impl Word for Cell {
+        fn load(&self, order: Ordering) -> u64 {
+            self.0.as_ref().expect("a word of the ring").load(order)
         }
 
-        fn word(&self, at: usize) -> &AtomicU64 {
-            &self
-                .0
-                .iter()
-                .find(|(word, _)| *word == at)
-                .expect("a word of the ring")
-                .1
+        fn store(&self, value: u64, order: Ordering) {
+            let word = self.0.as_ref().expect("a word of the ring");
+            word.store(value, order);
         }
+
+        fn fence() {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    fn memory() -> Vec<Cell> {
+        let used = |at: usize| at >= DATA || [0, 1, 8, 9].contains(&(at % Layout::CONTROL));
+        let cell = |at| Cell(used(at).then(|| AtomicU64::new(0)));
+        (0..DATA + 8).map(cell).collect()
     }
 
     /// What both threads have: the memory, and a bell for each.
     struct Shared {
-        memory: Memory,
+        memory: Vec<Cell>,
         consumer: Notify,
         producer: Notify,
     }
@@ -278,24 +424,18 @@ mod models {
     impl Line {
         fn new() -> Self {
             Self(Arc::new(Shared {
-                memory: Memory::new(),
+                memory: memory(),
                 consumer: Notify::new(),
                 producer: Notify::new(),
             }))
         }
     }
 
-    impl Words for Line {
-        fn load(&self, at: usize, order: Ordering) -> u64 {
-            self.0.memory.word(at).load(order)
-        }
+    impl Deref for Line {
+        type Target = [Cell];
 
-        fn store(&self, at: usize, value: u64, order: Ordering) {
-            self.0.memory.word(at).store(value, order);
-        }
-
-        fn fence(&self) {
-            fence(Ordering::SeqCst);
+        fn deref(&self) -> &[Cell] {
+            &self.0.memory
         }
     }
 
@@ -381,6 +521,67 @@ mod models {
     #[test]
     fn one_message_arrives_whole_and_wakes_who_waits() {
         exchange(1);
+    }
+
+    /// Two in one batch, for which there is one question whether to ring; and both taken out by one.
+    #[test]
+    fn a_batch_wakes_who_waits() {
+        check(|| {
+            let line = Line::new();
+            let far = line.clone();
+            let other = loom::thread::spawn(move || {
+                let mut producer = Producer::new(far.clone(), LAYOUT);
+                let mut batch = producer.batch();
+                batch.push(&[1; 5]).unwrap();
+                batch.push(&[2; 5]).unwrap();
+                drop(batch);
+                if producer.must_ring() {
+                    far.0.consumer.notify();
+                }
+            });
+            let mut consumer = Consumer::new(line.clone(), LAYOUT);
+            let mut taken = Vec::new();
+            let take = |consumer: &mut Consumer<Line>, taken: &mut Vec<[u8; 5]>| {
+                let mut messages = consumer.drain();
+                while let Some(message) = messages.take().unwrap() {
+                    let mut bytes = [0; 5];
+                    assert_eq!(message.copy_out(&mut bytes), 5);
+                    taken.push(bytes);
+                }
+                taken.len() == 2
+            };
+            while !take(&mut consumer, &mut taken) {
+                consumer.sleep();
+                if take(&mut consumer, &mut taken) {
+                    break;
+                }
+                line.0.consumer.wait();
+            }
+            assert_eq!(taken, [[1; 5], [2; 5]]);
+            other.join().unwrap();
+        });
+    }
+
+    /// The second message does not fit before the end, so a word is left out; and there is no room for it until
+    /// the first has gone.
+    #[test]
+    fn a_message_that_is_moved_to_the_beginning_arrives() {
+        check(|| {
+            let line = Line::new();
+            let mut producer = Producer::new(line.clone(), LAYOUT);
+            let mut consumer = Consumer::new(line.clone(), LAYOUT);
+            producer.push(&[]).unwrap();
+            assert_eq!(receive(&line, &mut consumer), []);
+            let far = line.clone();
+            let other = loom::thread::spawn(move || {
+                send(&far, &mut producer, &[1; 5]);
+                send(&far, &mut producer, &[2; 5]);
+            });
+            for message in 1..=2 {
+                assert_eq!(receive(&line, &mut consumer), [message; 5]);
+            }
+            other.join().unwrap();
+        });
     }
 
     /// The third message has no room until the first has gone: so both sides sleep, and the ring wraps.
