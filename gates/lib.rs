@@ -10,6 +10,8 @@
 
 #![deny(unsafe_code)]
 
+pub mod bench;
+
 /// Makes one module of each gate's folder, and the table that finds a program by its gate's name.
 macro_rules! gates {
     ($($gate:ident)*) => {

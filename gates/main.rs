@@ -1,23 +1,36 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! `gate NAME` runs the user program of one gate, and `gate NAME ADDRESS` what it does on another machine
-//! than the one at that address, if it does anything there. Called by one of the names that the module of the
+//! than the one at that address, if it does anything there. `gate bench NAME` counts what the gate's operations
+//! cost, `gate time NAME…` takes their times, and `gate bulk` shows what becomes of many events. Called by one of the names that the module of the
 //! upcall gate uses, it is what that module starts.
 
 #![deny(unsafe_code)]
 
 use std::process::ExitCode;
 
+use gates::bench;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if let Some(code) = gates::upcall::program::called(&arguments) {
         return code;
     }
-    let Some(name) = arguments.get(1) else {
-        eprintln!("usage: gate NAME [ADDRESS]");
-        return ExitCode::from(2);
+    let words: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
+    let (name, result) = match words[..] {
+        ["bench", name] => (name, Some(bench::count(name))),
+        [bench::UPCALL, _] => ("upcall", Some(bench::called())),
+        ["bulk"] => ("bulk", Some(bench::bulk::streams())),
+        ["step", name, index] => (name, Some(bench::stepped(name, index))),
+        ["time", ref names @ ..] => ("time", Some(bench::time::run(names))),
+        ["clients", name] => (name, Some(bench::time::clients(name))),
+        [name, ..] => (name, gates::run(name)),
+        [] => {
+            eprintln!("usage: gate [bench|time] NAME [ADDRESS]");
+            return ExitCode::from(2);
+        }
     };
-    match gates::run(name) {
+    match result {
         Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(error)) => {
             eprintln!("{name}: {error:#}");

@@ -4,8 +4,11 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
+mod choose;
 mod demo;
 mod doctor;
+mod facts;
 mod faults;
 mod generated;
 mod home;
@@ -22,6 +25,7 @@ use lab::cache::Cache;
 use lab::doctor::Needs;
 use lab::kernel::Flavour;
 use lab::project::{MANIFEST, Project};
+use lab::userspace::Purpose;
 use lab::verdict::Outcome;
 use lab::{Lab, command, run};
 use std::path::{Path, PathBuf};
@@ -89,10 +93,15 @@ enum Command {
         /// How often a test that unloads its module in use does so; 10 if not given.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
         cycles: Option<u8>,
+        /// Test the gates' twins in C instead, of those that have one.
+        #[arg(long)]
+        twin: bool,
         /// Print JSON instead.
         #[arg(long)]
         json: bool,
     },
+    /// Measure what each gate's operations cost: in instructions, beside their twins in C, and in time.
+    Bench(bench::Bench),
     /// Run the tests again whenever a file is saved, until interrupted.
     Watch {
         /// The gates; all of them if none is named.
@@ -109,6 +118,14 @@ enum Command {
         /// Boot this kernel.
         #[arg(long, value_enum, default_value = "release")]
         kernel: KernelArgument,
+    },
+    /// Say which gate is for what you need, why the others are not, and what each costs; asks if nothing is said.
+    Choose {
+        #[command(flatten)]
+        wishes: choose::Wishes,
+        /// Print JSON instead.
+        #[arg(long)]
+        json: bool,
     },
     /// List the gates.
     List {
@@ -282,16 +299,37 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             kernel,
             filter,
             cycles,
+            twin,
             json,
         } => {
+            let mut project = project;
+            if twin {
+                project.gates.retain(|gate| gate.twin);
+            }
             check(&project, &gates)?;
             let flavours = flavours(kernel);
-            let prepared = prepared(&lab, &project, Needs::ALL, &flavours)?;
+            let mut prepared = prepared(&lab, &project, Needs::ALL, &flavours)?;
+            if twin {
+                prepared = prepared.with_twins(&lab, guest::MODULES)?;
+            }
             let lanes = test::lanes(filter.as_deref());
             let outcome = test::run(&prepared, &flavours, &gates, lanes, filter, cycles, json)?;
             let seconds = START.elapsed().as_secs_f32();
             anstream::eprintln!("{DIM}{seconds:.0} s in all{DIM:#}", DIM = show::DIM);
             Ok(outcome)
+        }
+        Command::Bench(bench) => {
+            let mut named = bench.gates.clone();
+            named.retain(|name| !bench::BESIDE.contains(&name.as_str()));
+            check(&project, &named)?;
+            let old = bench.old()?;
+            let needs = Needs::BUILD_AND_RUN;
+            let flavours = [Flavour::Release];
+            let mut prepared = prepared_for(Purpose::Measured, &lab, &project, needs, &flavours)?;
+            if !bench.time {
+                prepared = prepared.with_twins(&lab, guest::TWINS)?;
+            }
+            bench::run(&lab, &project, &prepared, &bench, old.as_ref())
         }
         Command::Watch {
             gates,
@@ -312,6 +350,7 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             show::complaints(&boot);
             Ok(boot.outcome)
         }
+        Command::Choose { wishes, json } => choose::run(&lab, wishes, json),
         Command::List { json } => {
             show::gates(&project.gates, json)?;
             Ok(Outcome::Passed)
@@ -366,9 +405,19 @@ fn prepared(
     needs: Needs,
     flavours: &[Flavour],
 ) -> Result<run::Prepared> {
+    prepared_for(Purpose::Tested, lab, project, needs, flavours)
+}
+
+fn prepared_for(
+    purpose: Purpose,
+    lab: &Lab,
+    project: &Project,
+    needs: Needs,
+    flavours: &[Flavour],
+) -> Result<run::Prepared> {
     tell_whose(lab, project)?;
     lab::doctor::ensure(needs.on(flavours))?;
-    run::prepare(lab, std::slice::from_ref(project), flavours)
+    run::prepare(lab, std::slice::from_ref(project), flavours, purpose)
 }
 
 /// Says so where one may believe to be in a project, and is not.

@@ -3,8 +3,9 @@
 //! `callgate new` and `callgate update`: a project of the user's own.
 
 use crate::Usage;
+use crate::facts::Facts;
 use crate::show::{DIM, TITLE};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use lab::project::Project;
 use lab::scaffold::{self, Order, Refused};
 use lab::verdict::Outcome;
@@ -61,27 +62,21 @@ fn usage(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Prints the table of gates in README.md.
+/// Prints what each gate that a module can have is, a line each.
 fn explain(source: &Path) -> Result<Outcome> {
-    let readme = std::fs::read_to_string(source.join("README.md")).context("reading README.md")?;
     for gate in lab::gates::find(source)? {
         if gate.module.is_none() {
             continue;
         }
-        let begins = format!("| [{0}](gates/{0}) | ", gate.name);
-        let row = readme.lines().find_map(|line| line.strip_prefix(&begins));
-        let row = row.with_context(|| format!("README.md does not explain {}", gate.name))?;
-        let cells: Vec<_> = row
-            .trim_end_matches('|')
-            .split('|')
-            .map(str::trim)
-            .collect();
-        let [what, direction, much, wakes, who] = cells[..] else {
-            anyhow::bail!(
-                "README.md explains {} in another way than the others",
-                gate.name
-            );
-        };
+        let facts = Facts::of(source, &gate)?;
+        let direction = facts.direction();
+        let Facts {
+            what,
+            much,
+            wakes,
+            who,
+            ..
+        } = facts;
         anstream::println!(
             "{TITLE}{:10}{TITLE:#} {what}{DIM} · {direction} · {much} · wakes: {wakes} · {who}{DIM:#}",
             gate.name

@@ -109,3 +109,31 @@ pub fn boot_json(boot: &Boot) -> Value {
         "boot_seconds": boot.booted_in.map(|time| time.as_secs_f64()),
     })
 }
+
+/// A whole number, in groups of three digits.
+pub fn grouped(number: impl Into<Number>) -> String {
+    let digits = number.into().0;
+    let mut text = String::new();
+    for (place, digit) in digits.char_indices() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The digits of what is a whole number, or is made one.
+pub struct Number(String);
+
+impl From<u64> for Number {
+    fn from(number: u64) -> Self {
+        Self(number.to_string())
+    }
+}
+
+impl From<f64> for Number {
+    fn from(number: f64) -> Self {
+        Self(format!("{:.0}", number.abs()))
+    }
+}

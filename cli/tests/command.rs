@@ -27,6 +27,8 @@ fn wrong_usage_is_exit_status_2() {
         &["demo", "--frobnicate"],
         &["test", "no-gate"],
         &["build", "--kdir", "/", "--kernel", "debug"],
+        &["bench", "--exact", "--time"],
+        &["bench", "--compare", "/nowhere"],
         &["plant", "warn", "--kernel", "distro"],
     ] {
         let output = callgate(arguments);
@@ -63,6 +65,30 @@ fn list_names_every_gate_with_its_title() {
     let json: serde_json::Value =
         serde_json::from_slice(&callgate(&["list", "--json"]).stdout).unwrap();
     assert_eq!(json.as_array().unwrap().len(), list.lines().count());
+}
+
+#[test]
+fn who_chooses_without_a_terminal_says_what_by_arguments() {
+    let asked = Command::new(env!("CARGO_BIN_EXE_callgate"))
+        .arg("choose")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(asked.status.code(), Some(2));
+    assert!(stderr(&asked).contains("there is no terminal to ask at"));
+
+    let answered = callgate(&["choose", "--what", "objects", "--scriptable", "--json"]);
+    assert_eq!(answered.status.code(), Some(0));
+    let answer: serde_json::Value = serde_json::from_slice(&answered.stdout).unwrap();
+    assert_eq!(answer["answer"]["fitting"][0]["gate"], "configfs");
+    let plain = stdout(&callgate(&["choose", "--what", "objects", "--scriptable"]));
+    assert!(plain.contains("gates/configfs/README.md") && !plain.contains('\x1b'));
+
+    let nothing = callgate(&["choose", "--what", "command", "--scriptable"]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(stdout(&nothing).contains("Nothing has all that."));
+    let told_of_nothing = callgate(&["choose", "--notify", "--direction", "to-kernel"]);
+    assert_eq!(told_of_nothing.status.code(), Some(2));
 }
 
 #[test]

@@ -145,9 +145,10 @@ fn every_source_file_names_its_licence_first() {
         let inside = file.strip_prefix(repository()).unwrap();
         let licence = match name(&file).as_str() {
             "abi.rs" => "GPL-2.0 OR MIT",
-            "module.rs" | "builtin.rs" if inside.starts_with("gates") => "GPL-2.0",
+            "module.rs" | "builtin.rs" | "twin.c" if inside.starts_with("gates") => "GPL-2.0",
             "module.rs" if inside.parent().unwrap().ends_with("frame") => "GPL-2.0",
             _ if inside.starts_with("kernel") => "GPL-2.0",
+            _ if inside.parent().unwrap().ends_with("peers") => "GPL-2.0",
             _ => "MIT OR Apache-2.0",
         };
         let text = read(&file);
@@ -166,7 +167,7 @@ fn gates_are_free_of_unsafe() {
         let kernel_side = kernel_side(&gate);
         assert!(read(gate.join(kernel_side)).contains("#![deny(unsafe_code)]"));
         let elsewhere = gate.join("elsewhere.rs").exists();
-        let files = ["abi.rs", kernel_side, "program.rs", "tests.rs"].into_iter();
+        let files = ["abi.rs", kernel_side, "program.rs", "tests.rs", "bench.rs"].into_iter();
         for file in files.chain(elsewhere.then_some("elsewhere.rs")) {
             let text = read(gate.join(file));
             let code = text

@@ -11,6 +11,7 @@ use lab::cache::Cache;
 use lab::kernel::Flavour;
 use lab::project::Project;
 use lab::run;
+use lab::userspace::Purpose;
 use lab::verdict::Outcome;
 use lab::{Lab, gates, lanes};
 use std::collections::BTreeSet;
@@ -50,7 +51,7 @@ fn made(root: &Path, gates: &[&str], cache: &Cache) -> Project {
 
 /// Builds projects and runs all of their tests on a kernel.
 fn tested(lab: &Lab, projects: &[Project], flavour: Flavour) {
-    let prepared = run::prepare(lab, projects, &[flavour]).unwrap();
+    let prepared = run::prepare(lab, projects, &[flavour], Purpose::Tested).unwrap();
     let (lanes, turns) = (lanes::of_this_host(), prepared.turns(&[]));
     let expected: BTreeSet<_> = turns.iter().map(|turn| turn.name.clone()).collect();
     let plan = |turns| Plan::Test {

@@ -10,6 +10,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod measured;
+
+use measured::{Machine, Measured};
 use serde::{Deserialize, Serialize};
 
 /// Name of the virtio-serial port the guest reports on.
@@ -23,6 +26,9 @@ pub const PLAN: &str = "/plan.json";
 
 /// Where the modules are in the initramfs.
 pub const MODULES: &str = "/modules";
+
+/// Where the modules' twins are in the initramfs, if they are not in their places.
+pub const TWINS: &str = "/twins";
 
 /// Where the programs are in the initramfs, each beside its [tests].
 pub const PROGRAMS: &str = "/callgate";
@@ -79,6 +85,16 @@ pub enum Plan {
         /// How often a test that unloads its module does so, in each situation.
         cycles: Option<u8>,
     },
+    /// Count what the operations of each gate cost: with its module loaded, and with its twin if it has one.
+    Count {
+        /// In this order.
+        turns: Vec<Turn>,
+    },
+    /// Take the times of the operations of all gates, which take turns.
+    Time {
+        /// In this order.
+        turns: Vec<Turn>,
+    },
     /// Be the other machine, which another one reaches by a wire: run a program when that one asks, for
     /// the gate that it names, until the host says that it is over.
     Elsewhere {
@@ -97,11 +113,12 @@ pub enum Plan {
 }
 
 impl Plan {
-    /// The gates that are shown or tested.
+    /// The gates that may be reached from another machine. While times are taken there is none: it would take
+    /// the host's CPUs from this one.
     #[must_use]
     pub fn turns(&self) -> &[Turn] {
         match self {
-            Self::Demo { turns } | Self::Test { turns, .. } => turns,
+            Self::Demo { turns } | Self::Test { turns, .. } | Self::Count { turns } => turns,
             _ => &[],
         }
     }
@@ -219,7 +236,7 @@ pub enum Direction {
 }
 
 /// One line of the guest's report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
     /// PID 1 runs.
@@ -253,6 +270,29 @@ pub enum Message {
         /// The line.
         line: String,
     },
+    /// What an operation of a gate's costs.
+    Cost {
+        /// The gate.
+        gate: String,
+        /// Whether its twin was loaded.
+        twin: bool,
+        /// What the operation is for: `round-trip`, `to-kernel`, `to-program`, `notify` or `other`.
+        work: String,
+        /// What the operation is called.
+        operation: String,
+        /// How many bytes it moves.
+        bytes: u64,
+        /// How many instructions it takes in all.
+        instructions: u64,
+        /// How many of those are the program's.
+        program: u64,
+        /// How many of those are system calls.
+        calls: u64,
+    },
+    /// The machine on which times are taken.
+    Machine(Machine),
+    /// What a program has measured.
+    Measured(Box<Measured>),
     /// A gate's turn is over.
     GateEnds {
         /// Its name.

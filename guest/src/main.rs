@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod count;
 mod demo;
 mod elsewhere;
 mod fault;
@@ -15,6 +16,7 @@ mod process;
 mod report;
 mod shell;
 mod test;
+mod time;
 
 use anyhow::{Context, Result};
 use guest::{Message, Plan};
@@ -61,6 +63,8 @@ fn carry_out() -> Result<()> {
             filter,
             cycles,
         } => test::run(&mut report, &turns, filter.as_deref(), cycles)?,
+        Plan::Count { turns } => count::run(&mut report, &turns)?,
+        Plan::Time { turns } => time::run(&mut report, &turns)?,
         Plan::Elsewhere { program } => elsewhere::run(&report, &program)?,
         Plan::Shell { programs, window } => shell::run(&programs, window)?,
         Plan::Fault(fault) => return fault::run(&mut report, fault),

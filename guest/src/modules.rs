@@ -16,13 +16,14 @@ const LOAD: &str = "load";
 /// The argument that makes this binary unload a module: then its name.
 const UNLOAD: &str = "unload";
 
-fn path(name: &str) -> String {
-    format!("{}/{name}.ko", guest::MODULES)
-}
-
 /// Loads the module called `name` with these parameters.
 pub fn load(name: &str, parameters: &str) -> Result<()> {
-    in_a_process(&[LOAD, &path(name), parameters])
+    load_from(guest::MODULES, name, parameters)
+}
+
+/// Loads the module called `name` that is in this directory.
+pub fn load_from(directory: &str, name: &str, parameters: &str) -> Result<()> {
+    in_a_process(&[LOAD, &format!("{directory}/{name}.ko"), parameters])
 }
 
 /// Unloads the module called `name`.

@@ -120,6 +120,7 @@ fn probe(image: &Path, init: &Path) -> Result<bool> {
             .executable("/init", init)
             .bytes(guest::PLAN, plan),
         accel: Accel::Kvm,
+        counted: false,
         interactive: false,
         host_root: false,
         // Where KVM does not work, QEMU dies of it noisily.

@@ -19,9 +19,10 @@ use crate::project::Project;
 use crate::toolchain::ensure_mdbook;
 
 /// The pages before and after the chapters, with their titles.
-const BEFORE: [(&str, &str); 2] = [
+const BEFORE: [(&str, &str); 3] = [
     ("README.md", "callgate"),
     ("book/choose.md", "Which one should I use?"),
+    ("book/cost.md", "What it costs"),
 ];
 const AFTER: [(&str, &str); 4] = [
     ("book/one-interface.md", "One interface, many gates"),

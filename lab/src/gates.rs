@@ -25,6 +25,8 @@ pub struct Gate {
     pub module: Option<String>,
     /// Whether its program runs on another machine as well.
     pub elsewhere: bool,
+    /// Whether its module has a twin: the same in C.
+    pub twin: bool,
 }
 
 impl Gate {
@@ -101,6 +103,7 @@ pub fn find(repository: &Path) -> Result<Vec<Gate>> {
             name,
             title,
             elsewhere: folder.join("elsewhere.rs").exists(),
+            twin: folder.join("twin.c").exists(),
         });
     }
     let find = |name: &str| gates.iter().find(|gate| gate.name == name);
@@ -171,6 +174,7 @@ mod tests {
                 folder: "gates/door".into(),
                 module: module.map(str::to_owned),
                 elsewhere: false,
+                twin: false,
             };
             assert_eq!(found("both", file, kernel, "door").unwrap(), [gate]);
         }

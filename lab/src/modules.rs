@@ -36,6 +36,29 @@ pub fn build(
     }
 }
 
+/// Builds the twins of a project's modules, the same in C, for a kernel, and gives the directory that they are
+/// in.
+pub fn twins(
+    lab: &Lab,
+    tools: &kernel::Tools,
+    kernel: &Kernel,
+    project: &Project,
+) -> Result<PathBuf> {
+    let output = project
+        .output
+        .join(format!("twins-{}-{}", kernel.flavour, kernel.key));
+    let _lock = claim(lab, &output)?;
+    let _step = step(&format!(
+        "building the twins for the {} kernel",
+        kernel.flavour
+    ));
+    make(lab, tools, kernel, project, &output)?
+        .args(["modules", "TWIN=1", "W=1", "KCFLAGS=-Werror"])
+        .run()
+        .context("building the twins")?;
+    Ok(output)
+}
+
 /// Signs the modules built in `output`, as a distribution's user does, and gives the directory that they are
 /// in. The debug information that they are made with, for their types, is left out: no module may change
 /// after it is signed.

@@ -86,6 +86,7 @@ impl Project {
             title,
             module: Some(name.clone()),
             elsewhere: false,
+            twin: false,
         };
         Ok(Self {
             gates: listed.into_iter().map(gate).collect(),

@@ -7,12 +7,13 @@ use crate::initramfs::Initramfs;
 use crate::kernel::{self, Flavour, Kernel, Tools};
 use crate::project::Project;
 use crate::splat::Splat;
-use crate::userspace::{self, Programs};
+use crate::userspace::{self, Programs, Purpose};
 use crate::verdict::{self, Outcome};
 use crate::vm::{self, Machine, Terminal};
 use crate::{Lab, editor, lanes, modules};
 use anyhow::{Context, Result};
 use guest::{Message, Plan, Turn};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,27 +22,36 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Prepared {
     tools: Tools,
-    /// The kernels, in the order asked for, each with the directories of the projects' modules.
-    kernels: Vec<(Kernel, Vec<PathBuf>)>,
+    /// The kernels, in the order asked for, each with the modules for it: directories, and where in the guest
+    /// their modules go.
+    kernels: Vec<(Kernel, Vec<(&'static str, PathBuf)>)>,
     init: PathBuf,
     projects: Vec<(Project, Programs)>,
     choice: Choice,
 }
 
 /// Builds what is missing for runs of these projects on kernels of these flavours.
-pub fn prepare(lab: &Lab, projects: &[Project], flavours: &[Flavour]) -> Result<Prepared> {
+pub fn prepare(
+    lab: &Lab,
+    projects: &[Project],
+    flavours: &[Flavour],
+    purpose: Purpose,
+) -> Result<Prepared> {
     let tools = Tools::find(lab)?;
     let init = userspace::init(lab, projects.first().context("there is no project")?)?;
     let projects = projects
         .iter()
-        .map(|project| Ok((project.clone(), userspace::programs(lab, project)?)))
+        .map(|project| Ok((project.clone(), userspace::programs(lab, project, purpose)?)))
         .collect::<Result<Vec<_>>>()?;
     let kernels = kernel::ensure(lab, &tools, flavours)?
         .into_iter()
         .map(|kernel| {
             let modules = projects
                 .iter()
-                .map(|(project, _)| modules::build(lab, &tools, &kernel, project))
+                .map(|(project, _)| {
+                    let built = modules::build(lab, &tools, &kernel, project)?;
+                    Ok((guest::MODULES, built))
+                })
                 .collect::<Result<_>>()?;
             Ok((kernel, modules))
         })
@@ -59,7 +69,12 @@ pub fn prepare(lab: &Lab, projects: &[Project], flavours: &[Flavour]) -> Result<
 
 /// Builds what is missing, and describes the kernel side for editors.
 pub fn build(lab: &Lab, project: &Project, flavours: &[Flavour]) -> Result<()> {
-    let Prepared { tools, kernels, .. } = prepare(lab, std::slice::from_ref(project), flavours)?;
+    let Prepared { tools, kernels, .. } = prepare(
+        lab,
+        std::slice::from_ref(project),
+        flavours,
+        Purpose::Tested,
+    )?;
     // The distribution's tree has no sources that an editor could show.
     let described = kernels
         .iter()
@@ -112,6 +127,18 @@ impl Default for Limits {
 }
 
 impl Prepared {
+    /// Builds the projects' twins as well, to be in this directory of the guest. If that is where the modules
+    /// are, they take the places of their own.
+    pub fn with_twins(mut self, lab: &Lab, directory: &'static str) -> Result<Self> {
+        for (kernel, modules) in &mut self.kernels {
+            for (project, _) in &self.projects {
+                let twins = modules::twins(lab, &self.tools, kernel, project)?;
+                modules.push((directory, twins));
+            }
+        }
+        Ok(self)
+    }
+
     /// The turns of the gates with these names, in all projects; of all gates if none is named. If there
     /// are several projects, each gate is called after its own as well.
     pub fn turns(&self, named: &[String]) -> Vec<Turn> {
@@ -150,6 +177,22 @@ impl Prepared {
         format!("Linux {version} {flavour} · 2 CPUs · {}", self.choice)
     }
 
+    /// What the kernel of this flavour was built of and by.
+    pub fn identity(&self, flavour: Flavour) -> Option<String> {
+        let (kernel, _) = self.kernel(flavour)?;
+        Some(format!("{} {}", kernel.version, kernel.key))
+    }
+
+    /// How the CPUs of machines are run whose instructions are not counted.
+    pub fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// The compilers of the kernels for all flavours but the distribution's, and of their modules.
+    pub fn compilers(&self) -> Vec<String> {
+        self.tools.compilers()
+    }
+
     /// Boots the kernel of this flavour with this plan, telling `listener` all that the guest says. If a
     /// gate in the plan can be reached from another machine, there is one, and all that goes wrong there
     /// goes wrong with this boot.
@@ -169,6 +212,7 @@ impl Prepared {
             image: kernel.image(),
             initramfs,
             accel: self.choice.accel,
+            counted: matches!(plan, Plan::Count { .. }),
             interactive,
             host_root: plan.needs_host_root(),
             quiet: false,
@@ -249,7 +293,7 @@ impl Prepared {
         Some(project.program.clone())
     }
 
-    fn kernel(&self, flavour: Flavour) -> Option<(&Kernel, &[PathBuf])> {
+    fn kernel(&self, flavour: Flavour) -> Option<(&Kernel, &[(&'static str, PathBuf)])> {
         let found = self
             .kernels
             .iter()
@@ -257,26 +301,37 @@ impl Prepared {
         found.map(|(kernel, modules)| (kernel, modules.as_slice()))
     }
 
-    fn initramfs(&self, kernel: &Kernel, modules: &[PathBuf], plan: &Plan) -> Result<Initramfs> {
+    fn initramfs(
+        &self,
+        kernel: &Kernel,
+        modules: &[(&str, PathBuf)],
+        plan: &Plan,
+    ) -> Result<Initramfs> {
         let mut initramfs = Initramfs::default()
             .directory(guest::PROGRAMS)
             .directory(guest::MODULES)
+            .directory(guest::TWINS)
             .executable("/init", &self.init)
             .bytes(guest::PLAN, serde_json::to_vec(plan)?)
             .link(&format!("{}/build", guest::MODULES), &kernel.build_tree());
         for (Project { program, .. }, built) in &self.projects {
-            initramfs = initramfs
-                .executable(&guest::program(program), &built.program)
-                .executable(&guest::tests(program), &built.tests);
+            initramfs = initramfs.executable(&guest::program(program), &built.program);
+            if let Some(tests) = &built.tests {
+                initramfs = initramfs.executable(&guest::tests(program), tests);
+            }
         }
-        for directory in modules {
+        let mut files = BTreeMap::new();
+        for (place, directory) in modules {
             for entry in std::fs::read_dir(directory).context("reading the built modules")? {
                 let path = entry?.path();
                 if path.extension().is_some_and(|end| end == "ko") {
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
-                    initramfs = initramfs.file(&format!("{}/{name}", guest::MODULES), &path);
+                    files.insert(format!("{place}/{name}"), path);
                 }
             }
+        }
+        for (place, path) in &files {
+            initramfs = initramfs.file(place, path);
         }
         Ok(initramfs)
     }

@@ -19,6 +19,7 @@ use anyhow::{Context, Result};
 use excerpt::Names;
 use minijinja::context;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -63,6 +64,9 @@ struct Manual {
     /// to before all of the module is there.
     #[serde(default)]
     last: u8,
+    /// What the gate is for. That is for whoever has not chosen yet.
+    #[serde(rename = "choose")]
+    _choose: IgnoredAny,
 }
 
 /// One gate of the new project, with its files.
@@ -352,9 +356,8 @@ fn dependencies(source: &Path, parts: &[Part]) -> Result<Vec<String>> {
         .collect();
     let mut lines = Vec::new();
     for (name, wanted) in gates {
-        // zerocopy's derives name it as well.
-        let word = name.replace('-', "_");
-        if !texts.iter().any(|text| text.contains(&word)) {
+        let path = format!("{}::", name.replace('-', "_"));
+        if !texts.iter().any(|text| has_path(text, &path)) {
             continue;
         }
         if name == "callgate" {
@@ -375,6 +378,13 @@ fn dependencies(source: &Path, parts: &[Part]) -> Result<Vec<String>> {
         });
     }
     Ok(lines)
+}
+
+/// Whether a path in `text` begins so: not the end of a longer name.
+fn has_path(text: &str, start: &str) -> bool {
+    let in_name = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(start)
+        .any(|(at, _)| !text[..at].ends_with(in_name))
 }
 
 /// How long rustfmt may take for a file, which takes it a blink.

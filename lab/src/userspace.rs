@@ -14,20 +14,46 @@ use std::path::{Path, PathBuf};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Emulated CPUs are slow, and the machine's whole disk is memory.
-const PROFILE: [&str; 3] = [
-    "profile.guest.inherits='dev'",
-    "profile.guest.opt-level=1",
-    "profile.guest.strip='debuginfo'",
-];
+/// What programs are built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be tested. Emulated CPUs are slow, and the machine's whole disk is memory.
+    Tested,
+    /// To be measured, as one would ship them.
+    Measured,
+}
+
+impl Purpose {
+    /// The profile's name, and what is in it.
+    fn profile(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Tested => (
+                "guest",
+                &[
+                    "profile.guest.inherits='dev'",
+                    "profile.guest.opt-level=1",
+                    "profile.guest.strip='debuginfo'",
+                ],
+            ),
+            Self::Measured => (
+                "measured",
+                &[
+                    "profile.measured.inherits='release'",
+                    "profile.measured.lto='thin'",
+                    "profile.measured.strip='debuginfo'",
+                ],
+            ),
+        }
+    }
+}
 
 /// The programs of a project, as files on the host.
 #[derive(Clone, Debug)]
 pub struct Programs {
     /// The user sides of its gates.
     pub program: PathBuf,
-    /// Their tests.
-    pub tests: PathBuf,
+    /// Their tests, if it is for them that they were built.
+    pub tests: Option<PathBuf>,
 }
 
 /// The line in which cargo tells of what it has built.
@@ -47,7 +73,7 @@ pub fn init(lab: &Lab, project: &Project) -> Result<PathBuf> {
     let _lock = lab
         .cache
         .lock(&format!("cargo{}", project.target.display()))?;
-    let built = cargo(project, &lab.source)
+    let built = cargo(project, &lab.source, Purpose::Tested)
         .arg("--locked")
         .args(["--package", "callgate-guest", "--bin", "init"])
         .output()
@@ -56,21 +82,28 @@ pub fn init(lab: &Lab, project: &Project) -> Result<PathBuf> {
 }
 
 /// Builds the programs of a project.
-pub fn programs(lab: &Lab, project: &Project) -> Result<Programs> {
+pub fn programs(lab: &Lab, project: &Project, purpose: Purpose) -> Result<Programs> {
     let _step = step("building the programs and tests");
     let _lock = lab
         .cache
         .lock(&format!("cargo{}", project.target.display()))?;
-    let built = cargo(project, &project.root)
-        .args(["--package", &project.package, "--bins", "--tests"])
+    let built = cargo(project, &project.root, purpose)
+        .args(["--package", &project.package, "--bins"])
+        .args((purpose == Purpose::Tested).then_some("--tests"))
         // Without it, cargo test would run the tests on the host.
         .args(["--features", "vm"])
         .output()
         .context("building the programs and tests")?;
-    let tests = format!("{}-tests", project.program);
-    Ok(Programs {
-        program: keep(&built, false, project, &project.program)?,
-        tests: keep(&built, true, project, &tests)?,
+    let name = &project.program;
+    Ok(match purpose {
+        Purpose::Tested => Programs {
+            program: keep(&built, false, project, name)?,
+            tests: Some(keep(&built, true, project, &format!("{name}-tests"))?),
+        },
+        Purpose::Measured => Programs {
+            program: keep(&built, false, project, &format!("{name}-measured"))?,
+            tests: None,
+        },
     })
 }
 
@@ -92,9 +125,10 @@ fn cargo_itself() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-fn cargo(project: &Project, workspace: &Path) -> Cmd<'static> {
+fn cargo(project: &Project, workspace: &Path, purpose: Purpose) -> Cmd<'static> {
+    let (profile, settings) = purpose.profile();
     let cargo = Cmd::new(cargo_itself())
-        .args(["build", "--profile", "guest", "--target", TARGET])
+        .args(["build", "--profile", profile, "--target", TARGET])
         .arg("--message-format=json-render-diagnostics")
         .arg("--target-dir")
         .arg(&project.target)
@@ -102,7 +136,7 @@ fn cargo(project: &Project, workspace: &Path) -> Cmd<'static> {
         .arg(workspace.join("Cargo.toml"))
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .log(project.log_file("userspace"));
-    PROFILE
+    settings
         .iter()
         .fold(cargo, |cargo, setting| cargo.args(["--config", setting]))
 }

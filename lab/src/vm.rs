@@ -34,6 +34,24 @@ const KERNEL_COMMAND_LINE: &str =
 /// keep them open for as long as it runs.
 static STARTING: Mutex<()> = Mutex::new(());
 
+/// QEMU's arguments for a machine whose instructions are its clock: each takes 2³ ns, and nothing comes from
+/// outside. A `rep movsb` counts as one instruction, whatever it moves; so the kernel must copy by loops.
+const COUNTED: &[&str] = &[
+    "-accel",
+    "tcg,thread=single",
+    "-icount",
+    "shift=3,sleep=off",
+    "-cpu",
+    "max,la57=off,-erms,-fsrm",
+    "-rtc",
+    "base=2020-01-01,clock=vm",
+    "-seed",
+    "1",
+];
+
+/// What keeps the kernel from doing something else at each boot.
+const SAME: &str = " nokaslr norandmaps randomize_kstack_offset=off";
+
 /// How often waits look whether they shall go on.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -42,6 +60,10 @@ const POWER_OFF: Duration = Duration::from_secs(30);
 
 /// What to boot.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one of a machine's own"
+)]
 pub struct Machine {
     /// The kernel's image.
     pub image: PathBuf,
@@ -49,6 +71,8 @@ pub struct Machine {
     pub initramfs: Initramfs,
     /// How the CPU is run.
     pub accel: Accel,
+    /// One CPU, emulated so that its instructions are its clock: the same at each boot.
+    pub counted: bool,
     /// The host's terminal becomes the guest's second console.
     pub interactive: bool,
     /// The host's root is there for the guest to read.
@@ -272,12 +296,29 @@ impl Machine {
             // the debug kernel, emulated, up to 30 s and then fails.
             .args(["-machine", "q35"])
             // Without the kernel's help, a second core of one socket would stay off.
-            .args(["-smp", "2,sockets=2,cores=1"])
-            .args(self.accel.arguments())
+            .args([
+                "-smp",
+                if self.counted {
+                    "1"
+                } else {
+                    "2,sockets=2,cores=1"
+                },
+            ])
+            .args(if self.counted {
+                COUNTED
+            } else {
+                self.accel.arguments()
+            })
             .arg("-kernel")
             .arg(&self.image)
             .args(["-initrd", &format!("/proc/self/fd/{}", image.as_raw_fd())])
-            .args(["-append", KERNEL_COMMAND_LINE])
+            .args([
+                "-append",
+                &format!(
+                    "{KERNEL_COMMAND_LINE}{}",
+                    if self.counted { SAME } else { "" }
+                ),
+            ])
             .args([
                 "-chardev",
                 &format!("socket,id=console,fd={}", console.as_raw_fd()),

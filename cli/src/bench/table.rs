@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What one run has found, for people to read.
+
+use super::results::{Clients, Cost, LeftOut, Results, Spread, Time};
+use crate::show::{BAD, TITLE};
+use comfy_table::{CellAlignment, Table, presets};
+use std::collections::BTreeSet;
+
+/// Prints all of it.
+pub fn print(results: &Results) {
+    if !results.costs.is_empty() {
+        title("Instructions of one operation, the same at each boot");
+        println!("{}", costs(&results.costs));
+    }
+    if !results.times.is_empty() {
+        title("Times of one operation");
+        if let Some(timed) = &results.about.timed {
+            if timed.emulated {
+                anstream::println!(
+                    "{BAD}THESE TIMES ARE NOT REPRESENTATIVE: THE MACHINE'S CPUS ARE EMULATED.{BAD:#}"
+                );
+            }
+            println!(
+                "{} · Linux {} · {} · clock {}, {} to read",
+                timed.host_cpu,
+                timed.release,
+                timed.accelerator,
+                timed.machine.clock_source,
+                time(whole(timed.clock)),
+            );
+        }
+        println!("{}", times(&results.times));
+    }
+    if !results.clients.is_empty() {
+        title("Round trips in a second, all clients together");
+        println!("{}", clients(&results.clients, |of| number(of.rate.median)));
+        title("What 99 of 100 of them stay below");
+        println!(
+            "{}",
+            clients(&results.clients, |of| time(whole(of.latency.p99)))
+        );
+    }
+    if !results.left_out.is_empty() {
+        title("Left out");
+        for LeftOut { gate, what, why } in &results.left_out {
+            println!("{gate}: {what}: {why}");
+        }
+    }
+}
+
+fn title(text: &str) {
+    anstream::println!("\n{TITLE}{text}{TITLE:#}");
+}
+
+fn costs(costs: &[Cost]) -> Table {
+    let header = "gate,operation,bytes,calls,program,kernel,in C,ratio";
+    let row = |cost: &Cost| {
+        vec![
+            cost.gate.clone(),
+            cost.operation.clone(),
+            cost.bytes.to_string(),
+            cost.calls.to_string(),
+            cost.program.to_string(),
+            cost.kernel.to_string(),
+            cost.twin.map_or(String::new(), |twin| twin.to_string()),
+            cost.ratio()
+                .map_or(String::new(), |ratio| format!("{ratio:.3}")),
+        ]
+    };
+    table(header.split(','), costs.iter().map(row))
+}
+
+fn times(times: &[Time]) -> Table {
+    let header = "gate,operation,bytes,a second,±,p50,p90,p99,p99.9,max,CPU,sleeps,open p50,p99";
+    let row = |of: &Time| {
+        let open = of.open.as_ref().map(|open| &open.latency);
+        let in_open = |value: Option<u64>| value.map_or(String::new(), |value| time(whole(value)));
+        vec![
+            of.gate.clone(),
+            of.operation.clone(),
+            of.bytes.to_string(),
+            number(of.rate.median),
+            share(of.rate),
+            time(whole(of.latency.p50)),
+            time(whole(of.latency.p90)),
+            time(whole(of.latency.p99)),
+            time(whole(of.latency.p999)),
+            time(whole(of.latency.max)),
+            time(of.cpu.median),
+            format!("{:.2}", of.sleeps),
+            in_open(open.map(|open| open.p50)),
+            in_open(open.map(|open| open.p99)),
+        ]
+    };
+    table(header.split(','), times.iter().map(row))
+}
+
+/// A row for each gate, a column for each number of clients.
+fn clients(all: &[Clients], value: impl Fn(&Clients) -> String) -> Table {
+    let counts: BTreeSet<u32> = all.iter().map(|of| of.clients).collect();
+    let header = ["gate", "operation", "bytes"].map(String::from);
+    let header = header
+        .into_iter()
+        .chain(counts.iter().map(ToString::to_string));
+    let rows = all
+        .chunk_by(|one, other| one.gate == other.gate)
+        .map(|gate| {
+            let mut row = vec![
+                gate[0].gate.clone(),
+                gate[0].operation.clone(),
+                gate[0].bytes.to_string(),
+            ];
+            row.extend(counts.iter().map(|&count| {
+                let of = gate.iter().find(|of| of.clients == count);
+                of.map_or(String::new(), &value)
+            }));
+            row
+        });
+    table(header, rows)
+}
+
+/// A table with names in its first two columns, and numbers in the others.
+fn table(
+    header: impl Iterator<Item = impl ToString>,
+    rows: impl Iterator<Item = Vec<String>>,
+) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(header.map(|column| column.to_string()));
+    table.add_rows(rows);
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// A time in nanoseconds, in three digits.
+pub fn time(nanoseconds: f64) -> String {
+    match nanoseconds {
+        ..1e3 => format!("{nanoseconds:.0} ns"),
+        1e3..1e6 => format!("{} µs", digits(nanoseconds / 1e3)),
+        1e6..1e9 => format!("{} ms", digits(nanoseconds / 1e6)),
+        _ => format!("{} s", digits(nanoseconds / 1e9)),
+    }
+}
+
+/// A large number, in three digits.
+pub fn number(value: f64) -> String {
+    match value {
+        ..1e3 => digits(value),
+        1e3..1e6 => format!("{} k", digits(value / 1e3)),
+        _ => format!("{} M", digits(value / 1e6)),
+    }
+}
+
+fn digits(value: f64) -> String {
+    match value {
+        ..9.995 => format!("{value:.2}"),
+        9.995..99.95 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// By how much the rounds differ, as a share of the median.
+fn share(spread: Spread) -> String {
+    let half = (spread.most - spread.least) / 2.0;
+    format!("{:.0} %", 100.0 * half / spread.median)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a time is less than 2⁵³ ns")]
+fn whole(nanoseconds: u64) -> f64 {
+    nanoseconds as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_digits() {
+        for (value, text) in [
+            (7.0, "7 ns"),
+            (850.4, "850 ns"),
+            (1234.0, "1.23 µs"),
+            (98_760.0, "98.8 µs"),
+            (120_000_000.0, "120 ms"),
+            (61e9, "61.0 s"),
+        ] {
+            assert_eq!(time(value), text);
+        }
+        assert_eq!(number(31.41), "31.4");
+        assert_eq!(number(123_456.0), "123 k");
+        assert_eq!(number(1_234_567.0), "1.23 M");
+        let spread = Spread::of([90.0, 100.0, 110.0]);
+        assert_eq!(share(spread), "10 %");
+    }
+}
