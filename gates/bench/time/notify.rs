@@ -100,7 +100,8 @@ impl Between {
             done.cpu += cpu_time()?.saturating_sub(cpu);
             done.operations += 1;
             while self.heard.load(SeqCst) < done.operations {
-                if nobody_hears() {
+                // It ends once it has heard the last one, so it must be looked again.
+                if nobody_hears() && self.heard.load(SeqCst) < done.operations {
                     return Ok(done);
                 }
                 hint::spin_loop();
