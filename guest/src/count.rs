@@ -3,12 +3,12 @@
 //! What each gate's operations cost, in instructions: with its module, and with its twin.
 
 use crate::report::Report;
-use crate::{kmsg, modules, process};
+use crate::{modules, process};
 use anyhow::{Context, Result, bail};
 use guest::{Message, Turn};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long the operations of one gate may take. They are stepped through one by one.
 const LIMIT: Duration = Duration::from_mins(5);
@@ -17,17 +17,7 @@ const LIMIT: Duration = Duration::from_mins(5);
 pub fn run(report: &mut Report, turns: &[Turn]) -> Result<bool> {
     let mut passed = true;
     for turn in turns {
-        let gate = &turn.name;
-        report.send(&Message::GateBegins { gate: gate.clone() })?;
-        kmsg::mark(gate);
-        let start = Instant::now();
-        let outcome = count(report, turn);
-        passed &= outcome.is_ok();
-        report.send(&Message::GateEnds {
-            gate: gate.clone(),
-            error: outcome.err().map(|error| format!("{error:#}")),
-            millis: crate::test::millis(start.elapsed()),
-        })?;
+        passed &= report.turn(turn, |report| count(report, turn).map(|()| true))?;
     }
     Ok(passed)
 }

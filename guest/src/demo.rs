@@ -11,7 +11,7 @@ use callgate::testing::elsewhere;
 use guest::{Direction, Message, Turn};
 use std::fs::File;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a program may take.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -20,22 +20,15 @@ const LIMIT: Duration = Duration::from_mins(1);
 pub fn run(report: &mut Report, turns: &[Turn]) -> Result<bool> {
     let mut passed = true;
     for turn in turns {
-        let gate = &turn.name;
-        report.send(&Message::GateBegins { gate: gate.clone() })?;
-        kmsg::mark(gate);
-        let start = Instant::now();
-        let mut log = Log::from_now()?;
-        let outcome = show(turn);
-        while let Some(record) = log.next(Duration::ZERO)? {
-            if let Some(message) = tell(record) {
-                report.send(&message)?;
+        passed &= report.turn(turn, |report| {
+            let mut log = Log::from_now()?;
+            let outcome = show(turn);
+            while let Some(record) = log.next(Duration::ZERO)? {
+                if let Some(message) = tell(record) {
+                    report.send(&message)?;
+                }
             }
-        }
-        passed &= outcome.is_ok();
-        report.send(&Message::GateEnds {
-            gate: gate.clone(),
-            error: outcome.err().map(|error| format!("{error:#}")),
-            millis: crate::test::millis(start.elapsed()),
+            outcome.map(|()| true)
         })?;
     }
     Ok(passed)

@@ -2,11 +2,13 @@
 
 //! The line to the host.
 
+use crate::kmsg;
 use anyhow::{Context, Result};
-use guest::Message;
+use guest::{Message, Turn};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 /// The virtio-serial port that the host listens on. It can be read when the host has something to say.
 pub struct Report(File);
@@ -35,6 +37,27 @@ impl Report {
         self.send_raw(&line)
     }
 
+    /// Tells of a gate's turn, from its beginning to its end. Returns what `work` does: whether all went well. It
+    /// does not if there is an error, of which the host is told.
+    pub fn turn(
+        &mut self,
+        turn: &Turn,
+        work: impl FnOnce(&mut Self) -> Result<bool>,
+    ) -> Result<bool> {
+        let gate = &turn.name;
+        self.send(&Message::GateBegins { gate: gate.clone() })?;
+        kmsg::mark(gate);
+        let start = Instant::now();
+        let outcome = work(self);
+        let passed = *outcome.as_ref().unwrap_or(&false);
+        self.send(&Message::GateEnds {
+            gate: gate.clone(),
+            error: outcome.err().map(|error| format!("{error:#}")),
+            millis: millis(start.elapsed()),
+        })?;
+        Ok(passed)
+    }
+
     /// Sends bytes that need not be a message.
     pub fn send_raw(&mut self, bytes: &[u8]) -> Result<()> {
         self.0.write_all(bytes).context("reporting to the host")
@@ -45,4 +68,9 @@ impl AsFd for Report {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// A duration in whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,13 +3,13 @@
 //! The behaviour tests: each in a process of its own, with its gate's module loaded.
 
 use crate::leaks::Leaks;
-use crate::report::Report;
+use crate::report::{Report, millis};
 use crate::{kmsg, modules, process};
 use anyhow::Result;
 use callgate::testing::{elsewhere, tools, unload};
 use guest::{Message, Turn};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long one test may take, on the slowest kernel, while other machines keep the host busy.
 const LIMIT: Duration = Duration::from_mins(3);
@@ -25,30 +25,20 @@ pub fn run(
     let mut passed = true;
     let mut leaks = Leaks::watch();
     for turn in turns {
-        let gate = &turn.name;
         let names: Vec<String> = list(turn)?
             .into_iter()
             .filter(|name| filter.is_none_or(|part| name.contains(part)))
             .collect();
-        report.send(&Message::GateBegins { gate: gate.clone() })?;
-        kmsg::mark(gate);
-        let start = Instant::now();
-        let module = turn.module.as_deref();
-        let error = match module.map_or(Ok(()), |module| modules::load(module, "")) {
-            Ok(()) => {
-                for name in &names {
-                    passed &= run_one(report, turn, name, cycles, &mut leaks)?;
-                }
-                kmsg::mark(gate);
-                module.and_then(|module| modules::unload(module).err())
+        passed &= report.turn(turn, |report| {
+            let module = turn.module.as_deref();
+            module.map_or(Ok(()), |module| modules::load(module, ""))?;
+            let mut passed = true;
+            for name in &names {
+                passed &= run_one(report, turn, name, cycles, &mut leaks)?;
             }
-            Err(error) => Some(error),
-        };
-        passed &= error.is_none();
-        report.send(&Message::GateEnds {
-            gate: gate.clone(),
-            error: error.map(|error| format!("{error:#}")),
-            millis: millis(start.elapsed()),
+            kmsg::mark(&turn.name);
+            module.map_or(Ok(()), modules::unload)?;
+            Ok(passed)
         })?;
     }
     passed &= leaks.none_found(report)?;
@@ -120,9 +110,4 @@ fn list(turn: &Turn) -> Result<Vec<String>> {
         .lines()
         .filter_map(|line| line.strip_suffix(": test"));
     Ok(names.map(str::to_owned).collect())
-}
-
-/// A duration in whole milliseconds.
-pub fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
