@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::command::step;
 use crate::initramfs::Initramfs;
 use crate::verdict::{End, Judge, Outcome};
-use crate::vm::{self, Machine};
+use crate::vm::{self, Cpus, Machine};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -119,8 +119,7 @@ fn probe(image: &Path, init: &Path) -> Result<bool> {
         initramfs: Initramfs::default()
             .executable("/init", init)
             .bytes(guest::PLAN, plan),
-        accel: Accel::Kvm,
-        counted: false,
+        cpus: Cpus::Two(Accel::Kvm),
         interactive: false,
         host_root: false,
         // Where KVM does not work, QEMU dies of it noisily.

@@ -9,7 +9,7 @@ use crate::project::Project;
 use crate::splat::Splat;
 use crate::userspace::{self, Programs, Purpose};
 use crate::verdict::{self, Outcome};
-use crate::vm::{self, Machine, Terminal};
+use crate::vm::{self, Cpus, Machine, Terminal};
 use crate::{Lab, editor, lanes, modules};
 use anyhow::{Context, Result};
 use guest::{Message, Plan, Turn};
@@ -211,8 +211,10 @@ impl Prepared {
         let machine = Machine {
             image: kernel.image(),
             initramfs,
-            accel: self.choice.accel,
-            counted: matches!(plan, Plan::Count { .. }),
+            cpus: match plan {
+                Plan::Count { .. } => Cpus::Counted,
+                _ => Cpus::Two(self.choice.accel),
+            },
             interactive,
             host_root: plan.needs_host_root(),
             quiet: false,

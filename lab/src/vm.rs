@@ -37,6 +37,8 @@ static STARTING: Mutex<()> = Mutex::new(());
 /// QEMU's arguments for a machine whose instructions are its clock: each takes 2³ ns, and nothing comes from
 /// outside. A `rep movsb` counts as one instruction, whatever it moves; so the kernel must copy by loops.
 const COUNTED: &[&str] = &[
+    "-smp",
+    "1",
     "-accel",
     "tcg,thread=single",
     "-icount",
@@ -52,27 +54,51 @@ const COUNTED: &[&str] = &[
 /// What keeps the kernel from doing something else at each boot.
 const SAME: &str = " nokaslr norandmaps randomize_kstack_offset=off";
 
+/// Two CPUs. Without the kernel's help, a second core of one socket would stay off.
+const TWO: &[&str] = &["-smp", "2,sockets=2,cores=1"];
+
 /// How often waits look whether they shall go on.
 const TICK: Duration = Duration::from_millis(100);
 
 /// How long QEMU may take to end once the guest has delivered its verdict, or was told that it is over.
 const POWER_OFF: Duration = Duration::from_secs(30);
 
+/// The CPUs of a machine.
+#[derive(Clone, Copy, Debug)]
+pub enum Cpus {
+    /// Two, run so.
+    Two(Accel),
+    /// One, emulated so that its instructions are its clock.
+    Counted,
+}
+
+impl Cpus {
+    /// QEMU's arguments for them.
+    fn arguments(self) -> impl Iterator<Item = &'static str> {
+        let (number, run) = match self {
+            Self::Two(accel) => (TWO, accel.arguments()),
+            Self::Counted => (COUNTED, &[][..]),
+        };
+        number.iter().chain(run).copied()
+    }
+
+    fn kernel_command_line(self) -> String {
+        match self {
+            Self::Two(_) => KERNEL_COMMAND_LINE.into(),
+            Self::Counted => format!("{KERNEL_COMMAND_LINE}{SAME}"),
+        }
+    }
+}
+
 /// What to boot.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is one of a machine's own"
-)]
 pub struct Machine {
     /// The kernel's image.
     pub image: PathBuf,
     /// All that is there besides.
     pub initramfs: Initramfs,
-    /// How the CPU is run.
-    pub accel: Accel,
-    /// One CPU, emulated so that its instructions are its clock: the same at each boot.
-    pub counted: bool,
+    /// What it runs on.
+    pub cpus: Cpus,
     /// The host's terminal becomes the guest's second console.
     pub interactive: bool,
     /// The host's root is there for the guest to read.
@@ -295,30 +321,11 @@ impl Machine {
             // The older machine's ACPI tables compute their interrupt routing in a loop, which takes
             // the debug kernel, emulated, up to 30 s and then fails.
             .args(["-machine", "q35"])
-            // Without the kernel's help, a second core of one socket would stay off.
-            .args([
-                "-smp",
-                if self.counted {
-                    "1"
-                } else {
-                    "2,sockets=2,cores=1"
-                },
-            ])
-            .args(if self.counted {
-                COUNTED
-            } else {
-                self.accel.arguments()
-            })
+            .args(self.cpus.arguments())
             .arg("-kernel")
             .arg(&self.image)
             .args(["-initrd", &format!("/proc/self/fd/{}", image.as_raw_fd())])
-            .args([
-                "-append",
-                &format!(
-                    "{KERNEL_COMMAND_LINE}{}",
-                    if self.counted { SAME } else { "" }
-                ),
-            ])
+            .args(["-append", &self.cpus.kernel_command_line()])
             .args([
                 "-chardev",
                 &format!("socket,id=console,fd={}", console.as_raw_fd()),
