@@ -182,6 +182,17 @@ impl Facts {
         all.all(|what| what.is_special())
     }
 
+    /// What a table says of it: what it is, which ways there are, how much goes, whether it wakes, who may.
+    pub fn columns(&self) -> [&str; 5] {
+        [
+            &self.what,
+            self.direction(),
+            &self.much,
+            &self.wakes,
+            &self.who,
+        ]
+    }
+
     /// Which ways there are, in words.
     pub fn direction(&self) -> &'static str {
         match (self.to_kernel, self.from_kernel) {
@@ -202,18 +213,8 @@ mod tests {
         let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
         for gate in lab::gates::find(root).unwrap() {
             let facts = Facts::of(root, &gate).unwrap();
-            let direction = facts.direction();
-            let Facts {
-                what,
-                much,
-                wakes,
-                who,
-                ..
-            } = facts;
-            let name = gate.name;
-            let row = format!(
-                "\n| [{name}](gates/{name}) | {what} | {direction} | {much} | {wakes} | {who} |\n"
-            );
+            let (name, columns) = (gate.name, facts.columns().join(" | "));
+            let row = format!("\n| [{name}](gates/{name}) | {columns} |\n");
             assert!(readme.contains(&row), "README.md lacks {row}");
         }
     }

@@ -69,14 +69,7 @@ fn explain(source: &Path) -> Result<Outcome> {
             continue;
         }
         let facts = Facts::of(source, &gate)?;
-        let direction = facts.direction();
-        let Facts {
-            what,
-            much,
-            wakes,
-            who,
-            ..
-        } = facts;
+        let [what, direction, much, wakes, who] = facts.columns();
         anstream::println!(
             "{TITLE}{:10}{TITLE:#} {what}{DIM} · {direction} · {much} · wakes: {wakes} · {who}{DIM:#}",
             gate.name
