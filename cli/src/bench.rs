@@ -7,6 +7,7 @@
 
 mod compare;
 mod count;
+mod quantity;
 mod report;
 pub mod results;
 mod table;

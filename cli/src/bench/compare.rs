@@ -2,8 +2,8 @@
 
 //! What has changed since an earlier run, beyond what changes by itself.
 
+use super::quantity::{amount, nanoseconds};
 use super::results::{About, Cost, Results, Spread, Time};
-use super::table::{number, time};
 
 /// By how much a count may grow before it counts as worse: a compiler's mood.
 const TOLERATED: (f64, u64) = (0.005, 3);
@@ -73,9 +73,9 @@ pub fn times(old: &Results, new: &Results) -> Result<Vec<String>, &'static str> 
             continue;
         };
         let changed: Vec<_> = [
-            change("a second", old.rate, new.rate, number),
-            change("p50", old.p50, new.p50, time),
-            change("p99", old.p99, new.p99, time),
+            change("a second", old.rate, new.rate, amount),
+            change("p50", old.p50, new.p50, nanoseconds),
+            change("p99", old.p99, new.p99, nanoseconds),
         ]
         .into_iter()
         .flatten()

@@ -5,6 +5,7 @@
 mod chart;
 mod claims;
 
+use super::quantity::{amount, bytes_per_second, nanoseconds, per_second, size, whole};
 use super::results::{About, Cost, Results, Spread, Time};
 use crate::show::grouped;
 use anyhow::{Context as _, Result};
@@ -178,12 +179,6 @@ fn all(cost: &Cost) -> f64 {
     whole(cost.program + cost.kernel)
 }
 
-/// A count, or a size. All are below 2⁵³.
-#[expect(clippy::cast_precision_loss, reason = "they are smaller than that")]
-fn whole(count: u64) -> f64 {
-    count as f64
-}
-
 fn percent(share: f64) -> f64 {
     (share * 10_000.0).round() / 100.0
 }
@@ -201,54 +196,6 @@ fn calls(calls: u64) -> String {
         1 => "1 system call".into(),
         calls => format!("{calls} system calls"),
     }
-}
-
-/// A size in words.
-fn size(bytes: f64) -> String {
-    let units = [("MiB", 1024.0 * 1024.0), ("KiB", 1024.0)];
-    let fits = |(_, unit): &(&str, f64)| bytes >= *unit && bytes % unit == 0.0;
-    match units.into_iter().find(fits) {
-        Some((name, unit)) => format!("{} {name}", grouped(bytes / unit)),
-        None => format!("{} B", grouped(bytes)),
-    }
-}
-
-/// A time in words.
-fn nanoseconds(time: f64) -> String {
-    with_unit(time, &[("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)])
-}
-
-/// How much there is in a second, in words.
-fn per_second(rate: f64) -> String {
-    let rate = with_unit(rate, &[("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9)]);
-    format!("{}/s", rate.trim_end())
-}
-
-/// A throughput in words.
-fn bytes_per_second(rate: f64) -> String {
-    let units = [
-        ("B/s", 1.0),
-        ("kB/s", 1e3),
-        ("MB/s", 1e6),
-        ("GB/s", 1e9),
-        ("TB/s", 1e12),
-    ];
-    with_unit(rate, &units)
-}
-
-/// Three digits, and the largest of these units that leaves one before the point.
-fn with_unit(value: f64, units: &[(&str, f64)]) -> String {
-    let fits = |(_, unit): &&(&str, f64)| value >= *unit;
-    let Some((name, unit)) = units.iter().rfind(fits).or(units.first()) else {
-        return value.to_string();
-    };
-    let value = value / unit;
-    let digits = match value {
-        ..10.0 if *unit > 1.0 => format!("{value:.2}"),
-        ..100.0 if *unit > 1.0 => format!("{value:.1}"),
-        _ => grouped(value),
-    };
-    format!("{digits} {name}")
 }
 
 /// The same without digits that say nothing, for a mark on an axis.
@@ -279,9 +226,7 @@ fn sizes() -> Axis {
 fn counts() -> Axis {
     Axis {
         name: "instructions",
-        ticks: decades(mark(|count| {
-            with_unit(count, &[("", 1.0), ("k", 1e3), ("M", 1e6)])
-        })),
+        ticks: decades(mark(amount)),
         say: instructions,
         range: None,
     }

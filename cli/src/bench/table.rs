@@ -2,6 +2,7 @@
 
 //! What one run has found, for people to read.
 
+use super::quantity::{amount, nanoseconds, whole};
 use super::results::{Clients, Cost, LeftOut, Results, Spread, Time};
 use crate::show::{BAD, TITLE};
 use comfy_table::{CellAlignment, Table, presets};
@@ -10,7 +11,7 @@ use std::collections::BTreeSet;
 /// Prints all of it.
 pub fn print(results: &Results) {
     if !results.costs.is_empty() {
-        title("Instructions of one operation, the same at each boot");
+        title("Instructions of one operation");
         println!("{}", costs(&results.costs));
     }
     if !results.times.is_empty() {
@@ -27,18 +28,18 @@ pub fn print(results: &Results) {
                 timed.release,
                 timed.accelerator,
                 timed.machine.clock_source,
-                time(whole(timed.clock)),
+                nanoseconds(whole(timed.clock)),
             );
         }
         println!("{}", times(&results.times));
     }
     if !results.clients.is_empty() {
         title("Round trips in a second, all clients together");
-        println!("{}", clients(&results.clients, |of| number(of.rate.median)));
+        println!("{}", clients(&results.clients, |of| amount(of.rate.median)));
         title("What 99 of 100 of them stay below");
         println!(
             "{}",
-            clients(&results.clients, |of| time(whole(of.latency.p99)))
+            clients(&results.clients, |of| nanoseconds(whole(of.latency.p99)))
         );
     }
     if !results.left_out.is_empty() {
@@ -75,19 +76,20 @@ fn times(times: &[Time]) -> Table {
     let header = "gate,operation,bytes,a second,±,p50,p90,p99,p99.9,max,CPU,sleeps,open p50,p99";
     let row = |of: &Time| {
         let open = of.open.as_ref().map(|open| &open.latency);
-        let in_open = |value: Option<u64>| value.map_or(String::new(), |value| time(whole(value)));
+        let in_open =
+            |value: Option<u64>| value.map_or(String::new(), |value| nanoseconds(whole(value)));
         vec![
             of.gate.clone(),
             of.operation.clone(),
             of.bytes.to_string(),
-            number(of.rate.median),
+            amount(of.rate.median),
             share(of.rate),
-            time(whole(of.latency.p50)),
-            time(whole(of.latency.p90)),
-            time(whole(of.latency.p99)),
-            time(whole(of.latency.p999)),
-            time(whole(of.latency.max)),
-            time(of.cpu.median),
+            nanoseconds(whole(of.latency.p50)),
+            nanoseconds(whole(of.latency.p90)),
+            nanoseconds(whole(of.latency.p99)),
+            nanoseconds(whole(of.latency.p999)),
+            nanoseconds(whole(of.latency.max)),
+            nanoseconds(of.cpu.median),
             format!("{:.2}", of.sleeps),
             in_open(open.map(|open| open.p50)),
             in_open(open.map(|open| open.p99)),
@@ -135,42 +137,10 @@ fn table(
     table
 }
 
-/// A time in nanoseconds, in three digits.
-pub fn time(nanoseconds: f64) -> String {
-    match nanoseconds {
-        ..1e3 => format!("{nanoseconds:.0} ns"),
-        1e3..1e6 => format!("{} µs", digits(nanoseconds / 1e3)),
-        1e6..1e9 => format!("{} ms", digits(nanoseconds / 1e6)),
-        _ => format!("{} s", digits(nanoseconds / 1e9)),
-    }
-}
-
-/// A large number, in three digits.
-pub fn number(value: f64) -> String {
-    match value {
-        ..1e3 => digits(value),
-        1e3..1e6 => format!("{} k", digits(value / 1e3)),
-        _ => format!("{} M", digits(value / 1e6)),
-    }
-}
-
-fn digits(value: f64) -> String {
-    match value {
-        ..9.995 => format!("{value:.2}"),
-        9.995..99.95 => format!("{value:.1}"),
-        _ => format!("{value:.0}"),
-    }
-}
-
 /// By how much the rounds differ, as a share of the median.
 fn share(spread: Spread) -> String {
     let half = (spread.most - spread.least) / 2.0;
     format!("{:.0} %", 100.0 * half / spread.median)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a time is less than 2⁵³ ns")]
-fn whole(nanoseconds: u64) -> f64 {
-    nanoseconds as f64
 }
 
 #[cfg(test)]
@@ -178,20 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_three_digits() {
-        for (value, text) in [
-            (7.0, "7 ns"),
-            (850.4, "850 ns"),
-            (1234.0, "1.23 µs"),
-            (98_760.0, "98.8 µs"),
-            (120_000_000.0, "120 ms"),
-            (61e9, "61.0 s"),
-        ] {
-            assert_eq!(time(value), text);
-        }
-        assert_eq!(number(31.41), "31.4");
-        assert_eq!(number(123_456.0), "123 k");
-        assert_eq!(number(1_234_567.0), "1.23 M");
+    fn a_spread_is_half_of_what_is_between_its_ends() {
         let spread = Spread::of([90.0, 100.0, 110.0]);
         assert_eq!(share(spread), "10 %");
     }

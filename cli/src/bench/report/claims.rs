@@ -2,7 +2,8 @@
 
 //! What the HOWTO says of the gates, each held against what was measured.
 
-use super::{Bar, FAMILIES, FLOOR, TYPICAL, all, bars, size, whole};
+use super::{Bar, FAMILIES, FLOOR, TYPICAL, all, bars};
+use crate::bench::quantity::{nanoseconds, size, whole};
 use crate::bench::results::{Cost, Results};
 use crate::show::grouped;
 use serde::Serialize;
@@ -208,8 +209,8 @@ fn in_time(results: &Results, one: &Cost, other: &Cost) -> Option<String> {
     let (one, other) = (median(one)?, median(other)?);
     Some(format!(
         " In time, p50, {} against {}.",
-        super::nanoseconds(one),
-        super::nanoseconds(other)
+        nanoseconds(one),
+        nanoseconds(other)
     ))
 }
 

@@ -256,14 +256,3 @@ fn every_plot_says_what_is_to_be_seen() {
     let description = "chardev: 1,773 instructions at 64 B, 5,801 instructions at 4 KiB.";
     assert!(html.contains(description));
 }
-
-#[test]
-fn numbers_are_as_long_as_one_wants_to_read() {
-    assert_eq!(nanoseconds(3456.0), "3.46 µs");
-    assert_eq!(nanoseconds(999.0), "999 ns");
-    assert_eq!(nanoseconds(86_638_591.0), "86.6 ms");
-    assert_eq!(size(4096.0), "4 KiB");
-    assert_eq!(size(1500.0), "1,500 B");
-    assert_eq!(per_second(12.0), "12/s");
-    assert_eq!(bytes_per_second(2.5e9), "2.50 GB/s");
-}
