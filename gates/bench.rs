@@ -5,9 +5,9 @@
 //! All of them are counted by the machine's clock, on a machine whose clock they are; those of the program
 //! alone by stepping through it one by one, which ptrace(2) lets its parent do. What is left is the kernel's.
 //!
-//! Most counts are the same at each boot. A few instructions, and less than 0.5 %, is what those differ by that
-//! depend on what differs: how far seconds of the clock are apart by which a program waits, what else is in
-//! tables with a secret order (sockets, names of files), and where there is room for many pages.
+//! Most counts are the same at each boot. The others differ by a few instructions, as they depend on what
+//! differs: what else is in tables with a secret order (sockets, names of files), and where there is room for
+//! many pages. Where threads take turns or a program is started it may be some percent.
 
 use std::collections::HashSet;
 use std::fs;
@@ -123,14 +123,15 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// Something to be done first, and again after others of the gate's operations.
+    /// Something to be done once before all of its turns. Others of the gate's operations may undo it, so it is done
+    /// again after those.
     #[must_use]
-    pub fn after(mut self, first: impl FnMut() -> Result<()> + 'a) -> Self {
+    pub fn first(mut self, first: impl FnMut() -> Result<()> + 'a) -> Self {
         self.first = Some(Box::new(first));
         self
     }
 
-    /// Something to be done each time before it, which does not count.
+    /// Something to be done before each of its turns, which does not count.
     #[must_use]
     pub fn before(mut self, each: impl FnMut() -> Result<()> + 'a) -> Self {
         self.each = Some(Box::new(each));

@@ -75,7 +75,7 @@ impl Kept {
         run: impl FnMut() -> anyhow::Result<()> + 'static,
     ) -> Operation<'static> {
         let kept = self.clone();
-        Operation::new(work, name, self.value.len(), run).after(move || kept.keep())
+        Operation::new(work, name, self.value.len(), run).first(move || kept.keep())
     }
 
     /// Puts the value there, in place of a longer one too, and looks whether all of it is.

@@ -55,5 +55,5 @@ fn rebind(bus: &Bus) -> anyhow::Result<Operation<'static>> {
         Ok(())
     };
     let run = move || rebind(&driver);
-    Ok(Operation::new(Work::Other, "unbind, then bind", 0, run).after(check))
+    Ok(Operation::new(Work::Other, "unbind, then bind", 0, run).first(check))
 }

@@ -74,7 +74,7 @@ fn read(node: &str, bytes: usize) -> anyhow::Result<Operation<'static>> {
         ensure!(device.pread(&mut message, 0)? == bytes, "it gave less");
         Ok(())
     })
-    .after(move || {
+    .first(move || {
         written.write(&vec![b'x'; bytes])?;
         Ok(())
     }))

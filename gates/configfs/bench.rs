@@ -134,7 +134,7 @@ impl Value {
         run: impl FnMut() -> anyhow::Result<()> + 'static,
     ) -> Operation<'static> {
         let this = self.clone();
-        Operation::new(work, name, self.bytes.len(), run).after(move || {
+        Operation::new(work, name, self.bytes.len(), run).first(move || {
             this.put()?;
             let mut buffer = vec![0; this.bytes.len()];
             this.get(&mut buffer)?;

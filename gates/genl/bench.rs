@@ -102,7 +102,7 @@ pub fn operations() -> anyhow::Result<Vec<Operation<'static>>> {
     let heard = Arc::clone(&listener);
     let name = "replace a record";
     let replace = Operation::new(Work::ToKernel, name, TEXT, move || control.change());
-    operations.push(replace.after(move || {
+    operations.push(replace.first(move || {
         // Nobody hears of it.
         *lock(&heard)? = None;
         Ok(())
@@ -118,7 +118,7 @@ pub fn operations() -> anyhow::Result<Vec<Operation<'static>>> {
     };
     let name = "hear of a record";
     let notification = Operation::notify(name, TEXT, move || control.change(), hear);
-    operations.push(notification.after(move || {
+    operations.push(notification.first(move || {
         let group = abi::RECORDS.1.to_str()?;
         let new = network.enter(|| Listener::new(&family, &[group]))?;
         *lock(&listener)? = Some(new);

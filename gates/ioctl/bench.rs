@@ -40,7 +40,7 @@ pub fn operations() -> anyhow::Result<Vec<Operation<'static>>> {
             ensure!(string.as_c_str() == STRING, "{string:?} came");
             Ok(())
         })
-        .after(move || Ok(StringToKernel::new(abi::WRITE, MESSAGE_CAPACITY).call(&first, STRING)?)),
+        .first(move || Ok(StringToKernel::new(abi::WRITE, MESSAGE_CAPACITY).call(&first, STRING)?)),
         Operation::new(Work::ToKernel, "to the kernel", size, move || {
             Ok(ToKernel::new(abi::SET).call(&set, &message)?)
         }),

@@ -52,13 +52,13 @@ pub fn operations() -> anyhow::Result<Vec<Operation<'static>>> {
     for bytes in SIZES {
         let (say, listener) = (network.enter(|| say(bytes))?, listener.clone());
         let operation = Operation::new(Work::ToKernel, "say to nobody", bytes, say);
-        operations.push(operation.after(move || listener.set(None)));
+        operations.push(operation.first(move || listener.set(None)));
     }
     for bytes in SIZES {
         let (network, listener, told) = (Arc::clone(&network), listener.clone(), listener.clone());
         let (say, hear) = (network.enter(|| say(bytes))?, move || told.hear(bytes));
         let operation = Operation::notify("hear what is said", bytes, say, hear);
-        operations.push(operation.after(move || {
+        operations.push(operation.first(move || {
             let socket = network.enter(connect)?;
             socket.join(abi::GROUP)?;
             listener.set(Some(socket))

@@ -153,7 +153,7 @@ impl List {
         bytes: usize,
         run: impl FnMut() -> anyhow::Result<()> + 'static,
     ) -> Operation<'static> {
-        Operation::new(work, name, bytes, run).after(move || {
+        Operation::new(work, name, bytes, run).first(move || {
             self.set_to("add 1 \n")?;
             self.tell(&replace(bytes))?;
             let mut text = vec![0; bytes];
@@ -171,7 +171,7 @@ impl List {
             ensure!(records == RECORDS, "it has {records} records");
             Ok(())
         };
-        Operation::new(Work::Other, "list 100 records", 0, run).after(move || {
+        Operation::new(Work::Other, "list 100 records", 0, run).first(move || {
             let records = (0..RECORDS).map(|number| format!("add {number} one of many\n"));
             list.set_to(&records.collect::<Vec<_>>().concat())
         })

@@ -38,7 +38,7 @@ pub fn operations() -> anyhow::Result<Vec<Operation<'static>>> {
     let (told, heard, first) = (Arc::clone(&line), Arc::clone(&line), line);
     let (tell, hear) = (move || told.tell(), move || heard.hear());
     let wait = Operation::notify("wait for a signal", BYTES, tell, hear);
-    let mut operations = vec![wait.after(move || first.is_for_this_thread()), from_file()?];
+    let mut operations = vec![wait.first(move || first.is_for_this_thread()), from_file()?];
     match Handled::new(signal(HANDLED)?) {
         Ok(handled) => operations.push(interrupted(handled)?),
         Err(Error::Taken(_)) => {}

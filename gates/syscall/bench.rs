@@ -44,7 +44,7 @@ fn howto() -> Operation<'static> {
         ensure!(HOWTO.call(&mut buffer)? == STRING.len(), "another answer");
         Ok(())
     })
-    .after(|| {
+    .first(|| {
         let mut buffer = b"hi kernel!!\0".to_vec();
         HOWTO.call(&mut buffer)?;
         ensure!(buffer == STRING, "another answer");

@@ -66,7 +66,7 @@ fn change() -> anyhow::Result<Operation<'static>> {
     };
     let operation = Operation::notify("hear of a change", NUMBER.len(), tell, hear);
     // What was read last is what has not changed since.
-    Ok(operation.after(move || {
+    Ok(operation.first(move || {
         first.read()?;
         Ok(())
     }))

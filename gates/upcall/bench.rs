@@ -36,7 +36,7 @@ pub fn operations() -> anyhow::Result<Vec<Operation<'static>>> {
     let command = format!("{} script", abi::NO_WAIT);
     let tell = move || Ok(file.write(command.as_bytes())?);
     let start = Operation::notify("a program starts", 0, tell, move || heard.hear());
-    operations.push(start.after(move || bell.hang()));
+    operations.push(start.first(move || bell.hang()));
     Ok(operations)
 }
 

@@ -19,7 +19,7 @@ pub struct Results {
     pub schema: u32,
     /// What ran on what.
     pub about: About,
-    /// What each operation costs in instructions: the same at each boot. None if only times were taken.
+    /// What each operation costs in instructions. None if only times were taken.
     pub costs: Vec<Cost>,
     /// How long each operation takes. None if instructions were only counted.
     pub times: Vec<Time>,
