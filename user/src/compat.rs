@@ -90,9 +90,10 @@ impl<F: AsFd> sealed::Target for As32Bit<F> {
 impl<F: AsFd> Target for As32Bit<F> {
     fn issue(&self, number: u32, buffer: &mut Buffer) -> Result<i32> {
         let mut low = Guarded::new(Buffer::SIZE)?;
-        low.bytes_mut().copy_from_slice(buffer.bytes());
+        let known = buffer.bytes().len();
+        low.bytes_mut()[..known].copy_from_slice(buffer.bytes());
         let result = low.ioctl(&As32Bit(self.0.as_fd()), number, 0);
-        buffer.bytes_mut().copy_from_slice(low.bytes());
+        buffer.bytes_mut().copy_from_slice(&low.bytes()[..known]);
         result
     }
 }

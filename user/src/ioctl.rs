@@ -30,7 +30,7 @@
 //! # What is guaranteed, and what is not
 //!
 //! These calls are safe functions, and ioctl(2) is not a safe call: a driver may move more bytes
-//! than its number says. So a payload never meets the driver itself. It is copied into a zeroed
+//! than its number says. So a payload never meets the driver itself. It is copied into a
 //! [`Buffer`] of [`Buffer::SIZE`] bytes, more than any number can encode; the driver gets that; what
 //! comes back is copied out of it as a type for which every bit pattern is valid.
 //!
@@ -52,7 +52,9 @@
 #![expect(unsafe_code, reason = "ioctl(2) takes an address")]
 
 use std::ffi::{CStr, CString};
+use std::fmt;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
@@ -121,11 +123,13 @@ fn hint(errno: Errno) -> &'static str {
 /// What typed commands return.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Memory for a payload: zeroed, and larger than any number can say.
-#[derive(Clone, Debug)]
+/// Memory for a payload, larger than any number can say.
+#[derive(Clone)]
 #[repr(C, align(16))]
 pub struct Buffer {
-    bytes: [u8; Self::SIZE],
+    bytes: [MaybeUninit<u8>; Self::SIZE],
+    /// The bytes up to here are initialised.
+    known: usize,
 }
 
 impl Buffer {
@@ -138,32 +142,47 @@ impl Buffer {
     ///
     /// If `payload` is longer than [`Buffer::SIZE`].
     pub fn new(payload: &[u8]) -> Self {
-        let mut bytes = [0; Self::SIZE];
-        bytes[..payload.len()].copy_from_slice(payload);
-        Self { bytes }
+        Self::known(payload, Self::SIZE)
     }
 
-    /// The bytes.
-    pub const fn bytes(&self) -> &[u8; Self::SIZE] {
-        &self.bytes
+    /// A buffer that begins with `payload` and is zero from there to `known`. What follows would cost more to
+    /// zero than most commands do.
+    #[inline]
+    fn known(payload: &[u8], known: usize) -> Self {
+        let mut bytes = [MaybeUninit::uninit(); Self::SIZE];
+        let (begin, rest) = bytes[..known].split_at_mut(payload.len());
+        begin.write_copy_of_slice(payload);
+        rest.fill(MaybeUninit::new(0));
+        Self { bytes, known }
+    }
+
+    /// The bytes: all of a buffer from [`Buffer::new`].
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: they are initialised, as `known` says. Whatever a driver writes there are bytes.
+        unsafe { self.bytes[..self.known].assume_init_ref() }
     }
 
     /// The bytes, to change them.
-    pub const fn bytes_mut(&mut self) -> &mut [u8; Self::SIZE] {
-        &mut self.bytes
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above.
+        unsafe { self.bytes[..self.known].assume_init_mut() }
     }
 
     /// The payload that stands at the beginning.
+    ///
+    /// # Panics
+    ///
+    /// If fewer bytes are known.
+    #[inline]
     fn payload<T: FromBytes>(&self) -> T {
-        const {
-            assert!(
-                size_of::<T>() < Self::SIZE,
-                "no number can encode such a size"
-            );
-        };
-        // SAFETY: the buffer has at least `size_of::<T>()` initialised bytes, every bit pattern of
-        // which is a `T`, since it is `FromBytes`. The read is an unaligned one.
-        unsafe { self.bytes.as_ptr().cast::<T>().read_unaligned() }
+        let read = T::read_from_prefix(self.bytes());
+        read.map_or_else(|_| panic!("the buffer is shorter"), |(payload, _)| payload)
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Buffer").field(&self.bytes()).finish()
     }
 }
 
@@ -365,7 +384,8 @@ impl<T: FromBytes + IntoBytes + Immutable> ToKernel<T> {
     ///
     /// [`Error::Refused`] with the driver's errno.
     pub fn call(&self, target: &impl Target, payload: &T) -> Result<()> {
-        send(target, self.number, &mut Buffer::new(payload.as_bytes()))
+        let bytes = payload.as_bytes();
+        send(target, self.number, &mut Buffer::known(bytes, bytes.len()))
     }
 }
 
@@ -381,7 +401,7 @@ impl<T: FromBytes + IntoBytes + Immutable> FromKernel<T> {
     ///
     /// [`Error::Refused`] with the driver's errno.
     pub fn call(&self, target: &impl Target) -> Result<T> {
-        let mut buffer = Buffer::new(&[]);
+        let mut buffer = Buffer::known(&[], size_of::<T>());
         send(target, self.number, &mut buffer)?;
         Ok(buffer.payload())
     }
@@ -399,7 +419,8 @@ impl<T: FromBytes + IntoBytes + Immutable> Exchange<T> {
     ///
     /// [`Error::Refused`] with the driver's errno.
     pub fn call(&self, target: &impl Target, payload: &T) -> Result<T> {
-        let mut buffer = Buffer::new(payload.as_bytes());
+        let bytes = payload.as_bytes();
+        let mut buffer = Buffer::known(bytes, bytes.len());
         send(target, self.number, &mut buffer)?;
         Ok(buffer.payload())
     }
@@ -435,10 +456,10 @@ impl<T: FromBytes + IntoBytes + Immutable> Extensible<T> {
     ///
     /// If `T` has less than `size` bytes.
     pub fn call_sized(&self, target: &impl Target, size: usize, payload: &T) -> Result<T> {
-        let mut buffer = Buffer::new(&payload.as_bytes()[..size]);
+        let mut buffer = Buffer::known(&payload.as_bytes()[..size], size);
         send(target, with_size(self.number, size), &mut buffer)?;
         let mut answer = T::new_zeroed();
-        answer.as_mut_bytes()[..size].copy_from_slice(&buffer.bytes[..size]);
+        answer.as_mut_bytes()[..size].copy_from_slice(buffer.bytes());
         Ok(answer)
     }
 }
@@ -498,7 +519,8 @@ impl StringToKernel {
         if len > bound {
             return Err(Error::TooLong { number, len, bound });
         }
-        send(target, number, &mut Buffer::new(bytes))
+        // A driver may take all that the bound allows, whatever the string's length.
+        send(target, number, &mut Buffer::known(bytes, bound))
     }
 }
 
@@ -511,9 +533,9 @@ impl StringFromKernel {
     /// driver's errno.
     pub fn call(&self, target: &impl Target) -> Result<CString> {
         let (number, bound) = (self.number, self.bound);
-        let mut answer = Buffer::new(&[]);
+        let mut answer = Buffer::known(&[], bound);
         send(target, number, &mut answer)?;
-        match CStr::from_bytes_until_nul(&answer.bytes[..bound]) {
+        match CStr::from_bytes_until_nul(answer.bytes()) {
             Ok(string) => Ok(string.to_owned()),
             Err(_) => Err(Error::Unterminated { number, bound }),
         }
