@@ -66,29 +66,24 @@ static void count_load(struct store *store)
 	mutex_unlock(&store->lock);
 }
 
-static struct message stored(struct store *store)
+static void get_stored(struct store *store, struct message *message)
 {
-	struct message message;
-
 	mutex_lock(&store->lock);
-	message = store->message;
+	*message = store->message;
 	mutex_unlock(&store->lock);
-	return message;
 }
 
-/* Returns the message that was stored before. */
-static struct message replace(struct store *store, const struct message *new)
+/* Gives the message that was stored before, if anybody wants it. */
+static void replace(struct store *store, const struct message *new, struct message *old)
 {
-	struct message old;
-
 	mutex_lock(&store->lock);
-	old = store->message;
+	if (old)
+		*old = store->message;
 	store->message = *new;
 	store->stores++;
 	mutex_unlock(&store->lock);
 	if (__ratelimit(&logged))
 		pr_info("message stored, %u bytes\n", new->len);
-	return old;
 }
 
 /* Reads a message that the user made, of which only the first bytes count. */
@@ -104,8 +99,9 @@ static int read_message(struct message *message, const void __user *arg)
 
 static int do_read(struct store *store, void __user *arg)
 {
-	struct message message = stored(store);
+	struct message message;
 
+	get_stored(store, &message);
 	if (message.len >= MESSAGE_CAPACITY)
 		return -EMSGSIZE;
 	message.bytes[message.len] = 0;
@@ -125,7 +121,7 @@ static int do_write(struct store *store, const void __user *arg)
 	if (len == MESSAGE_CAPACITY)
 		return -EINVAL;
 	message.len = len;
-	replace(store, &message);
+	replace(store, &message, NULL);
 	return 0;
 }
 
@@ -147,14 +143,15 @@ static int do_set(struct store *store, const void __user *arg)
 
 	if (err)
 		return err;
-	replace(store, &message);
+	replace(store, &message, NULL);
 	return 0;
 }
 
 static int do_get(struct store *store, void __user *arg)
 {
-	struct message message = stored(store);
+	struct message message;
 
+	get_stored(store, &message);
 	if (copy_to_user(arg, &message, sizeof(message)))
 		return -EFAULT;
 	count_load(store);
@@ -163,13 +160,13 @@ static int do_get(struct store *store, void __user *arg)
 
 static int do_exchange(struct store *store, void __user *arg)
 {
-	struct message message;
+	struct message message, old;
 	int err = read_message(&message, arg);
 
 	if (err)
 		return err;
-	message = replace(store, &message);
-	if (copy_to_user(arg, &message, sizeof(message)))
+	replace(store, &message, &old);
+	if (copy_to_user(arg, &old, sizeof(old)))
 		return -EFAULT;
 	count_load(store);
 	return 0;
