@@ -46,7 +46,7 @@ use crate::{
     mmap::{self, Mapping},
     module,
 };
-use core::marker::PhantomData;
+use core::{marker::PhantomData, mem::MaybeUninit, slice};
 use kernel::{
     alloc::{Allocator, Vec},
     error::VTABLE_DEFAULT_ERROR,
@@ -237,6 +237,18 @@ pub fn read_from_buffer(
         }
     }
     Ok(count)
+}
+
+/// Fills `out` from the user as far as it goes, and returns the part that was filled. A user's bad pointer shows
+/// as a shorter one.
+///
+/// As [`IovIterSource::copy_from_iter_raw`], whose result borrows the iterator and not `out`: upstream's gap, by
+/// which the bytes can be used when `out` is gone.
+#[inline]
+pub fn copy_to<'a>(iov: &mut IovIterSource<'_>, out: &'a mut [MaybeUninit<u8>]) -> &'a mut [u8] {
+    let filled = iov.copy_from_iter_raw(out).len();
+    // SAFETY: So many bytes at the beginning of `out` were just initialised.
+    unsafe { slice::from_raw_parts_mut(out.as_mut_ptr().cast(), filled) }
 }
 
 /// Fills `out` from the user.

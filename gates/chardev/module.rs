@@ -142,7 +142,7 @@ impl FileOperations for MessageFile {
             return Err(EINVAL);
         }
         let mut buf = [MaybeUninit::uninit(); MESSAGE_CAPACITY];
-        let bytes = iov.copy_from_iter_raw(&mut buf[..len]);
+        let bytes = file::copy_to(iov, &mut buf[..len]);
         // All of it, or the old message stays.
         if bytes.len() != len {
             return Err(EFAULT);
@@ -338,7 +338,7 @@ impl FileOperations for PipeFile {
 
         let end = loop {
             if pending.is_empty() {
-                pending = iov.copy_from_iter_raw(buf.spare_capacity_mut());
+                pending = file::copy_to(iov, buf.spare_capacity_mut());
                 if pending.is_empty() {
                     if iov.is_empty() {
                         return Ok(written);
