@@ -867,7 +867,7 @@ impl<T: FileOperations> File<T> {
 
     /// # Safety
     ///
-    /// As for [`file::VTable::release`]; `inode` must be that of the file.
+    /// As for [`file::Calls::release`]; `inode` must be that of the file.
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: As the caller promises.
         let result = unsafe { file::Calls::<T>::release(inode, file) };
@@ -879,7 +879,7 @@ impl<T: FileOperations> File<T> {
 
     /// # Safety
     ///
-    /// As for [`file::VTable::read_iter`].
+    /// As for [`file::Calls::read_iter`].
     unsafe extern "C" fn read_iter(
         kiocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
@@ -892,7 +892,7 @@ impl<T: FileOperations> File<T> {
 
     /// # Safety
     ///
-    /// As for [`file::VTable::write_iter`].
+    /// As for [`file::Calls::write_iter`].
     unsafe extern "C" fn write_iter(
         kiocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
@@ -905,7 +905,7 @@ impl<T: FileOperations> File<T> {
 
     /// # Safety
     ///
-    /// As for [`file::VTable::llseek`].
+    /// As for [`file::Calls::llseek`].
     unsafe extern "C" fn llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
         // SAFETY: As the caller promises.
         let seek = || unsafe { file::Calls::<T>::llseek(file, offset, whence) };
@@ -915,7 +915,7 @@ impl<T: FileOperations> File<T> {
 
     /// # Safety
     ///
-    /// As for [`file::VTable::poll`].
+    /// As for [`file::Calls::poll`].
     unsafe extern "C" fn poll(
         file: *mut bindings::file,
         table: *mut bindings::poll_table_struct,
@@ -928,7 +928,7 @@ impl<T: FileOperations> File<T> {
 
     /// # Safety
     ///
-    /// As for [`file::VTable::mmap_prepare`].
+    /// As for [`file::Calls::mmap_prepare`].
     unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
         // SAFETY: As the caller promises.
         let prepare = || unsafe { file::Calls::<T>::mmap_prepare(desc) };

@@ -181,9 +181,11 @@ impl Deref for Area {
 
     #[inline]
     fn deref(&self) -> &[AtomicU64] {
-        // SAFETY: The memory is valid and initialised for that many words, by the type invariants, and is
-        // accessed as atomics only, but for what C does in `read_to`. User space makes accesses of other
-        // sizes as well, of which the kernel's memory model says that they do not race.
+        // SAFETY: The memory is valid and initialised for that many words, by the type invariants. All Rust code
+        // accesses it as atomics. What else does is outside what Rust knows of: programs that have it mapped, by
+        // accesses of any size, and the kernel's copying in `read_to`, in C and assembly. Both are to Rust as a
+        // device is that changes memory. The CPU reads and writes an aligned word at once, so an atomic load
+        // gives some value, whatever they do; and here any value is one.
         unsafe {
             slice::from_raw_parts(self.memory.as_ptr(), self.layout.size() / size_of::<u64>())
         }
