@@ -35,7 +35,8 @@ const KERNEL_COMMAND_LINE: &str =
 static STARTING: Mutex<()> = Mutex::new(());
 
 /// QEMU's arguments for a machine whose instructions are its clock: each takes 2³ ns, and nothing comes from
-/// outside. A `rep movsb` counts as one instruction, whatever it moves; so the kernel must copy by loops.
+/// outside. Each turn of a string instruction counts, so without ERMS and FSRM: the kernel then copies to and from
+/// programs by `rep movsq`, 8 bytes a turn, and not by `rep movsb`.
 const COUNTED: &[&str] = &[
     "-smp",
     "1",
