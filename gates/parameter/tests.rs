@@ -946,7 +946,7 @@ fn while_a_hook_runs_the_parameters_stand_still() {
             && inspect::wait_until_asleep_in(writer.thread(), Call::Write, MOMENT);
         // Parameters of other modules have locks of their own.
         Parameters::of("printk").unwrap().get::<Flag>("time").unwrap();
-        let in_time = both_wait && setting.try_finish(Duration::ZERO).is_none();
+        let in_time = both_wait && !setting.ends_within(Duration::ZERO);
         assert_eq!(reader.finish(LIMIT), Ok(2));
         assert_eq!(writer.finish(LIMIT), Ok(3));
         in_time
@@ -1071,7 +1071,7 @@ fn unloading_takes_the_files_away() {
 fn unloading_waits_for_a_hook() {
     let _loaded = Loaded::new();
     while_a_hook_sleeps(|setting| {
-        let in_time = setting.try_finish(Duration::ZERO).is_none();
+        let in_time = !setting.ends_within(Duration::ZERO);
         assert_eq!(unload(), Ok(()));
         load("").unwrap();
         in_time

@@ -3,6 +3,7 @@
 //! A thread whose end can be waited for, but not for ever; one that is nobody; and an end for a test that
 //! waits itself.
 
+use std::cell::RefCell;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -37,7 +38,8 @@ pub fn as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 #[derive(Debug)]
 pub struct Worker<T> {
     thread: Pid,
-    result: Receiver<T>,
+    results: Receiver<T>,
+    result: RefCell<Option<T>>,
     handle: JoinHandle<()>,
 }
 
@@ -49,7 +51,7 @@ impl<T: Send + 'static> Worker<T> {
     /// If no thread can be started.
     pub fn spawn(work: impl FnOnce() -> T + Send + 'static) -> Self {
         let (tell_thread, thread) = mpsc::channel();
-        let (tell_result, result) = mpsc::channel();
+        let (tell_result, results) = mpsc::channel();
         let handle = std::thread::spawn(move || {
             // Nobody listens any more if the test has failed already.
             let _ = tell_thread.send(rustix::thread::gettid());
@@ -58,7 +60,8 @@ impl<T: Send + 'static> Worker<T> {
         let thread = thread.recv().expect("a thread tells its number first");
         Self {
             thread,
-            result,
+            results,
+            result: RefCell::new(None),
             handle,
         }
     }
@@ -78,17 +81,21 @@ impl<T: Send + 'static> Worker<T> {
         assert!(asleep, "the thread does not sleep in {call:?}");
     }
 
-    /// What the work gave, `None` if it has not ended within `limit`.
+    /// Whether the work has ended, at the latest after `limit`. What it gave is still [`finish`](Self::finish)'s.
     ///
     /// # Panics
     ///
     /// If the work panicked.
-    pub fn try_finish(&self, limit: Duration) -> Option<T> {
-        match self.result.recv_timeout(limit) {
-            Ok(result) => Some(result),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => panic!("the thread panicked"),
+    pub fn ends_within(&self, limit: Duration) -> bool {
+        let mut known = self.result.borrow_mut();
+        if known.is_none() {
+            *known = match self.results.recv_timeout(limit) {
+                Ok(result) => Some(result),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => panic!("the thread panicked"),
+            };
         }
+        known.is_some()
     }
 
     /// What the work gave, once the thread is gone.
@@ -97,11 +104,13 @@ impl<T: Send + 'static> Worker<T> {
     ///
     /// If the work has not ended within `limit`, or panicked.
     pub fn finish(self, limit: Duration) -> T {
-        let Some(result) = self.try_finish(limit) else {
-            panic!("the thread is not done after {limit:?}");
-        };
+        assert!(
+            self.ends_within(limit),
+            "the thread is not done after {limit:?}"
+        );
         self.handle.join().expect("the thread gave its result");
-        result
+        let result = self.result.into_inner();
+        result.expect("it has ended")
     }
 }
 
@@ -139,8 +148,9 @@ mod tests {
         let (reader, writer) = std::io::pipe().unwrap();
         let worker = Worker::spawn(move || rustix::io::read(&reader, &mut [0]));
         worker.wait_until_asleep_in(Call::Read, Duration::from_secs(10));
-        assert_eq!(worker.try_finish(Duration::from_millis(5)), None);
+        assert!(!worker.ends_within(Duration::from_millis(5)));
         drop(writer);
+        assert!(worker.ends_within(Duration::from_secs(10)));
         assert_eq!(worker.finish(Duration::from_secs(10)), Ok(0));
     }
 }
