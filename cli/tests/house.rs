@@ -3,12 +3,14 @@
 //! The rules of the house that no compiler checks.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use lab::doctor::{Needs, Remedy, check_on};
 use lab::gates::KernelSide;
 use lab::toolchain::Machine;
+use serde_json::Value;
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -202,6 +204,45 @@ fn patches_have_our_files_as_they_are() {
         copies += old.matches(", to the letter:\n").count();
     }
     assert!(copies > 0);
+}
+
+/// The chapter has the committed counts of all that has a twin. `CALLGATE_BLESS=1` makes it so.
+#[test]
+fn the_chapter_on_costs_has_the_committed_counts() {
+    const HEADER: &str = "| operation | bytes | Rust | C | Rust / C |\n|---|---:|---:|---:|---:|\n";
+
+    let reference: Value =
+        serde_json::from_str(&read(repository().join("gates/bench/reference.json"))).unwrap();
+    let mut table = HEADER.to_owned();
+    for cost in reference["costs"].as_array().unwrap() {
+        let number = |name: &str| cost[name].as_f64();
+        let (Some(kernel), Some(twin)) = (number("kernel"), number("twin")) else {
+            continue;
+        };
+        let (gate, operation) = (&cost["gate"], &cost["operation"]);
+        writeln!(
+            table,
+            "| {}: {} | {} | {kernel} | {twin} | {:.3} |",
+            gate.as_str().unwrap(),
+            operation.as_str().unwrap(),
+            cost["bytes"],
+            kernel / twin
+        )
+        .unwrap();
+    }
+    let path = repository().join("book/cost.md");
+    let old = read(&path);
+    let (before, rest) = old.split_once(HEADER).expect("the chapter has the table");
+    let after = &rest[rest.find("\n\n").expect("something follows the table") + 1..];
+    let new = format!("{before}{table}{after}");
+    if std::env::var_os("CALLGATE_BLESS").is_some() {
+        fs::write(&path, &new).unwrap();
+    } else {
+        assert!(
+            old == new,
+            "the counts have changed; CALLGATE_BLESS=1 copies them anew"
+        );
+    }
 }
 
 /// Two lists of the same packages, in different languages.
