@@ -545,32 +545,41 @@ impl Socket {
     ///
     /// As [`receive`](Self::receive).
     pub fn receive_within(&mut self, limit: Duration) -> Result<Option<Message>, Error> {
-        let end = Instant::now() + limit;
+        let mut end = None;
         loop {
             if let Some(message) = self.pending.pop_front() {
                 return Ok(Some(message));
             }
-            let left = end.saturating_duration_since(Instant::now());
+            // What is there takes one system call, and no look at the clock.
+            if self.fill()? {
+                continue;
+            }
+            let now = Instant::now();
+            let left = end
+                .get_or_insert(now + limit)
+                .saturating_duration_since(now);
+            if left.is_zero() {
+                return Ok(None);
+            }
             let timeout = Timespec::try_from(left).ok();
             match poll(
                 &mut [PollFd::new(&self.inner, PollFlags::IN)],
                 timeout.as_ref(),
             ) {
-                Ok(0) => return Ok(None),
-                Ok(_) => self.fill()?,
-                Err(Errno::INTR) => {}
+                Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(at("poll(2)")(errno)),
             }
         }
     }
 
-    /// Receives one datagram, if there is one.
-    fn fill(&mut self) -> Result<(), Error> {
+    /// Receives one datagram, or is to be asked again; false if there is none.
+    fn fill(&mut self) -> Result<bool, Error> {
         self.buffer.clear();
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
         let length = match recv(&self.inner, spare_capacity(&mut self.buffer), flags) {
             Ok((_, length)) => length,
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+            Err(Errno::AGAIN) => return Ok(false),
+            Err(Errno::INTR) => return Ok(true),
             Err(Errno::NOBUFS) => return Err(Error::Lost),
             Err(errno) => return Err(at("recv(2)")(errno)),
         };
@@ -592,7 +601,7 @@ impl Socket {
                 .get(length.saturating_add(3) & !3..)
                 .unwrap_or_default();
         }
-        Ok(())
+        Ok(true)
     }
 }
 
