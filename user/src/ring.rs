@@ -14,7 +14,8 @@
 //! - a side never reads back what it wrote itself: its own position is kept where the other side cannot
 //!   reach it;
 //! - the length of a message is read once, and checked; the bytes are copied out of the memory before
-//!   anybody looks at them, and there is no reference to them, only loads and stores of single words;
+//!   anybody looks at them, or are looked at as what they are: words that may change at any moment. There is
+//!   no reference to bytes, only loads and stores of single words;
 //! - a side that is put to sleep or kept awake by a false flag has only its peer to blame. It must not wait
 //!   where it cannot be interrupted.
 //!
@@ -560,6 +561,15 @@ impl<T: Word> Batch<'_, T> {
         self.stretch = rest;
         Ok(())
     }
+
+    /// Tells the consumer of all of them, and asks whether it sleeps, as [`Producer::must_ring`] does.
+    #[inline]
+    #[must_use = "the consumer sleeps on if it is not told"]
+    pub fn must_ring(self) -> bool {
+        self.side
+            .leave(self.words, Layout::HEAD, self.stretch.len());
+        self.side.lower(self.words, Layout::CONSUMER_SLEEPS)
+    }
 }
 
 impl<T: Word> Drop for Batch<'_, T> {
@@ -666,15 +676,16 @@ impl Side {
         self.look(head.load(Ordering::Acquire))
     }
 
-    /// For the consumer: gives back the room of what it has taken out, and finds the next message if there is
-    /// one.
-    #[cold]
-    fn find<'a, T: Word>(
-        &mut self,
-        words: &'a [T],
-        left: usize,
-    ) -> Result<Option<Found<'a, T>>, Error> {
-        self.leave(words, Layout::TAIL, left);
+    /// For the consumer: whether it is where it last saw the producer, and the producer still is. To find that
+    /// out takes less than to look for a message.
+    #[inline]
+    fn has_nothing_new<T: Word>(&self, words: &[T]) -> bool {
+        let head = self.layout.control(words, Layout::HEAD);
+        self.own() == self.until && !self.broken && head.load(Ordering::Relaxed) == self.until
+    }
+
+    /// For the consumer: finds the next message if there is one.
+    fn find<'a, T: Word>(&mut self, words: &'a [T]) -> Result<Option<Found<'a, T>>, Error> {
         loop {
             if self.known() == 0 {
                 self.look_for_messages(words)?;
@@ -738,22 +749,33 @@ impl<'a, T: Word> Drain<'a, T> {
         Ok(Some(message))
     }
 
-    /// Takes out a message of `N` whole words, if there is one. Where all messages are of one size, this is what
-    /// takes the least.
+    /// Takes out a message of `N` whole words, if there is one.
     ///
     /// # Errors
     ///
     /// [`Error::TooLong`] if it is of another size; [`Error::Broken`].
     #[inline(always)]
     pub fn take_words<const N: usize>(&mut self) -> Result<Option<[u64; N]>, Error> {
+        Ok(self.take_in_place()?.map(load))
+    }
+
+    /// The same, but the words stay where they are until the next message is taken. Where all messages are of one
+    /// size, and not all of their words are needed, this is what takes the least. Each look at a word may find
+    /// another, if the other side is hostile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`] if it is of another size; [`Error::Broken`].
+    #[inline(always)]
+    pub fn take_in_place<const N: usize>(&mut self) -> Result<Option<&[T; N]>, Error> {
         if let Some((words, rest)) = self.words_at_hand::<N>() {
             self.stretch = rest;
-            return Ok(Some(load(words)));
+            return Ok(Some(words));
         }
         let Some((message, rest)) = self.look()? else {
             return Ok(None);
         };
-        let words = message.words().ok_or(Error::TooLong)?;
+        let words = message.in_place().ok_or(Error::TooLong)?;
         self.stretch = rest;
         Ok(Some(words))
     }
@@ -775,7 +797,18 @@ impl<'a, T: Word> Drain<'a, T> {
                 return Ok(Some(found));
             }
         }
-        let found = self.side.find(self.words, self.stretch.len());
+        self.find()
+    }
+
+    /// Gives back the room of what was taken out, and finds the next message if there is one.
+    #[cold]
+    fn find(&mut self) -> Result<Option<Found<'a, T>>, Error> {
+        self.side
+            .leave(self.words, Layout::TAIL, self.stretch.len());
+        if self.side.has_nothing_new(self.words) {
+            return Ok(None);
+        }
+        let found = self.side.find(self.words);
         self.stretch = self.side.stretch(self.words);
         found
     }
@@ -796,7 +829,7 @@ pub struct Message<'a, T> {
 }
 
 #[expect(clippy::len_without_is_empty, reason = "no message is none")]
-impl<T: Word> Message<'_, T> {
+impl<'a, T: Word> Message<'a, T> {
     /// How many bytes it has. That does not change.
     #[inline]
     pub fn len(&self) -> usize {
@@ -806,8 +839,14 @@ impl<T: Word> Message<'_, T> {
     /// Its words, if it is made of `N` whole ones.
     #[inline]
     pub fn words<const N: usize>(&self) -> Option<[u64; N]> {
-        let words: &[T; N] = self.words.try_into().ok()?;
-        (self.len == N.wrapping_mul(WORD)).then(|| load(words))
+        self.in_place().map(load)
+    }
+
+    /// The same where they are.
+    #[inline]
+    fn in_place<const N: usize>(&self) -> Option<&'a [T; N]> {
+        let words = self.words.try_into().ok()?;
+        (self.len == N.wrapping_mul(WORD)).then_some(words)
     }
 
     /// Copies its first bytes, or all, to `buffer`, and returns how many that are.

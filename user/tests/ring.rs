@@ -214,6 +214,61 @@ fn words_are_taken_of_who_has_so_many() {
 }
 
 #[test]
+fn words_are_looked_at_where_they_are() {
+    let memory = Memory::new(32);
+    let mut producer = Producer::new(&memory, LAYOUT);
+    let mut consumer = Consumer::new(&memory, LAYOUT);
+    for round in 0..200_u64 {
+        let word = round.to_ne_bytes();
+        producer.push(&[word, word].concat()).unwrap();
+        producer.push(&word).unwrap();
+        let mut messages = consumer.drain();
+        assert!(matches!(messages.take_in_place::<1>(), Err(Error::TooLong)));
+        let words = messages.take_in_place::<2>().unwrap().unwrap();
+        let seen = words.each_ref().map(|word| word.load(Ordering::Relaxed));
+        assert_eq!(seen, [round, round]);
+        // What the other side changes meanwhile is seen.
+        words[1].store(7, Ordering::Relaxed);
+        assert_eq!(words[1].load(Ordering::Relaxed), 7);
+        let words = messages.take_in_place::<1>().unwrap().unwrap();
+        assert_eq!(words[0].load(Ordering::Relaxed), round);
+        assert!(matches!(messages.take_in_place::<1>(), Ok(None)));
+    }
+}
+
+#[test]
+fn a_batch_that_ends_rings_for_who_sleeps() {
+    let memory = Memory::new(32);
+    let mut producer = Producer::new(&memory, LAYOUT);
+    let mut consumer = Consumer::new(&memory, LAYOUT);
+    for sleeps in [false, true, false] {
+        if sleeps {
+            consumer.sleep();
+        }
+        let mut batch = producer.batch();
+        batch.push(b"hello").unwrap();
+        assert_eq!(batch.must_ring(), sleeps);
+        assert!(!producer.must_ring(), "the flag is down");
+        assert_eq!(pop(&mut consumer), Ok(b"hello".to_vec()));
+    }
+}
+
+#[test]
+fn room_is_back_when_nothing_is_left_to_take() {
+    let memory = Memory::new(32);
+    let mut producer = Producer::new(&memory, LAYOUT);
+    let mut consumer = Consumer::new(&memory, LAYOUT);
+    let mut messages = consumer.drain();
+    for round in 0..200_u64 {
+        assert_eq!(messages.take_words::<1>(), Ok(None));
+        producer.push(&round.to_ne_bytes()).unwrap();
+        assert_eq!(messages.take_words(), Ok(Some([round])));
+        assert_eq!(messages.take_words::<1>(), Ok(None));
+        assert_eq!(producer.waiting(), Ok(0));
+    }
+}
+
+#[test]
 fn a_bell_is_rung_once_for_each_sleep() {
     let memory = Memory::new(32);
     let mut producer = Producer::new(&memory, LAYOUT);
