@@ -2,8 +2,8 @@
 
 //! `gate NAME` runs the user program of one gate, and `gate NAME ADDRESS` what it does on another machine
 //! than the one at that address, if it does anything there. `gate bench NAME` counts what the gate's operations
-//! cost, `gate time NAME…` takes their times, and `gate bulk` shows what becomes of many events. Called by one of the names that the module of the
-//! upcall gate uses, it is what that module starts.
+//! cost, and `gate time NAME…` takes their times. Called by one of the names that the module of the upcall gate uses,
+//! it is what that module starts.
 
 #![deny(unsafe_code)]
 
@@ -20,7 +20,6 @@ fn main() -> ExitCode {
     let (name, result) = match words[..] {
         ["bench", name] => (name, Some(bench::count(name))),
         [bench::UPCALL, _] => ("upcall", Some(bench::called())),
-        ["bulk"] => ("bulk", Some(bench::bulk::streams())),
         ["step", name, index] => (name, Some(bench::stepped(name, index))),
         ["time", ref names @ ..] => ("time", Some(bench::time::run(names))),
         ["clients", name] => (name, Some(bench::time::clients(name))),

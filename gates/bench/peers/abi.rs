@@ -13,9 +13,6 @@ pub const OTHERS: &str = "callgate_peers";
 /// `_IOWR('B', 0, Task)`: produces events.
 pub const PRODUCE: u32 = 0xc020_4200;
 
-/// `_IO('B', 1)`: empties the relay channel.
-pub const RESET: u32 = 0x0000_4201;
-
 /// Events to be produced, and what came of it.
 #[repr(C)]
 #[derive(
@@ -26,7 +23,7 @@ pub struct Task {
     pub way: u32,
     /// How many bytes an event has: 16, 64 or 256. Each of its words is its number.
     pub bytes: u32,
-    /// In: how many. Out: how many were, before there was no room for one.
+    /// In: how many, [`MOST`] at most. Out: how many were, before there was no room for one.
     pub count: u64,
     /// In: the number of the first. Out: that of the next one.
     pub number: u64,
@@ -53,6 +50,9 @@ pub mod way {
 /// How many events are in a batch at most.
 pub const BATCH: u64 = 64;
 
+/// How many events a task has at most: nobody can stop one halfway.
+pub const MOST: u64 = 4096;
+
 /// How many pages the ring has for messages, after one for control. The others have as much.
 pub const RING_PAGES: usize = 128;
 
@@ -62,8 +62,8 @@ pub const LIMIT: usize = 256;
 /// Size of a page.
 pub const PAGE_SIZE: usize = 4096;
 
-/// The relay channel's file in debugfs.
-pub const RELAY: &str = "callgate_peers/events0";
+/// Where the relay channel's files are in debugfs, one for each CPU, and what their names begin with.
+pub const RELAY: (&str, &str) = ("callgate_peers", "events");
 
 /// The family and the group of the netlink events; their command, and the attribute that is the event.
 pub const FAMILY: &str = "callgate_peers";

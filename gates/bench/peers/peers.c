@@ -12,10 +12,12 @@
 #include <linux/uaccess.h>
 #include <net/genetlink.h>
 
-/* As much room as the ring has, in two halves. */
+/* As much room as the ring has, in two halves, for each CPU. */
 #define SUBBUF_SIZE (64 * PAGE_SIZE)
 #define SUBBUFS 2
 #define LIMIT 256
+/* How many events a task has at most: nobody can stop one halfway. */
+#define MOST 4096
 
 enum { WAY_RELAY = 4, WAY_NETLINK };
 
@@ -28,10 +30,9 @@ struct task {
 };
 
 #define PRODUCE _IOWR('B', 0, struct task)
-#define RESET _IO('B', 1)
 
 /*
- * Relay
+ * Relay, as it is mostly used: each CPU has a buffer, so that who writes needs no lock
  */
 
 static struct dentry *directory;
@@ -40,7 +41,6 @@ static struct rchan *channel;
 static struct dentry *create_buf_file(const char *filename, struct dentry *parent, umode_t mode,
 				      struct rchan_buf *buf, int *is_global)
 {
-	*is_global = 1;
 	return debugfs_create_file(filename, mode, parent, buf, &relay_file_operations);
 }
 
@@ -127,15 +127,13 @@ static long peers_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	struct task __user *user = (void __user *)arg;
 	struct task task;
 
-	if (cmd == RESET) {
-		relay_reset(channel);
-		return 0;
-	}
 	if (cmd != PRODUCE)
 		return -ENOTTY;
 	if (copy_from_user(&task, user, sizeof(task)))
 		return -EFAULT;
 	if (task.way != WAY_RELAY && task.way != WAY_NETLINK)
+		return -EINVAL;
+	if (task.count > MOST)
 		return -EINVAL;
 	switch (task.bytes) {
 	case 16:

@@ -17,11 +17,11 @@ use callgate_kernel::{
 use core::mem::MaybeUninit;
 use kernel::{
     fs::File,
-    new_poll_condvar, new_spinlock,
+    new_poll_condvar, new_spinlock_irq,
     prelude::*,
     sync::{
         poll::{PollCondVar, PollTable},
-        Arc, ArcBorrow, SpinLock,
+        Arc, ArcBorrow, SpinLockIrq,
     },
 };
 use zerocopy::IntoBytes;
@@ -57,21 +57,20 @@ const LAYOUT: Layout = Layout::new(0, PAGE_WORDS, abi::RING_PAGES * PAGE_WORDS, 
 #[pin_data]
 struct Ring {
     area: Arc<Area>,
-    /// Events come from anywhere, as those of a tracer do.
+    /// With this lock, an interrupt's handler may be a producer, too, as with BPF's and relay's: whoever has it
+    /// is not interrupted.
     #[pin]
-    producer: SpinLock<Producer<Arc<Area>>>,
+    producer: SpinLockIrq<Producer<Arc<Area>>>,
     #[pin]
     changed: PollCondVar,
 }
 
 impl Ring {
-    /// Tells the consumer, if it sleeps.
-    #[inline]
-    fn tell(&self, task: &mut Task, producer: &Producer<Arc<Area>>) {
-        if producer.must_ring() {
-            task.rang = task.rang.wrapping_add(1);
-            self.changed.notify_all();
-        }
+    /// Tells the consumer, which sleeps. That, too, may be done where nothing may sleep. Nobody has to wait for it
+    /// with the lock.
+    fn tell(&self, task: &mut Task) {
+        task.rang = task.rang.wrapping_add(1);
+        self.changed.notify_all();
     }
 
     fn batches<const N: usize, const SILENT: bool>(&self, task: &mut Task) {
@@ -85,10 +84,15 @@ impl Ring {
             while number != last && batch.push([number; N].as_bytes()).is_ok() {
                 number = number.wrapping_add(1);
             }
-            drop(batch);
             task.number = number;
-            if !SILENT {
-                self.tell(task, &producer);
+            if SILENT {
+                drop(batch);
+                drop(producer);
+            } else if batch.must_ring() {
+                drop(producer);
+                self.tell(task);
+            } else {
+                drop(producer);
             }
             if number != last {
                 break;
@@ -101,13 +105,20 @@ impl Ring {
         let end = task.number.wrapping_add(task.count);
         while task.number != end {
             let mut producer = self.producer.lock();
-            if producer.push([task.number; N].as_bytes()).is_err() {
+            let mut batch = producer.batch();
+            if batch.push([task.number; N].as_bytes()).is_err() {
                 break;
             }
-            if !SILENT {
-                self.tell(task, &producer);
-            }
             task.number = task.number.wrapping_add(1);
+            if SILENT {
+                drop(batch);
+                drop(producer);
+            } else if batch.must_ring() {
+                drop(producer);
+                self.tell(task);
+            } else {
+                drop(producer);
+            }
         }
         task.count = task.count.wrapping_sub(end.wrapping_sub(task.number));
     }
@@ -136,7 +147,7 @@ impl FileOperations for RingFile {
         let producer = Producer::new(area.clone(), LAYOUT);
         let ring = pin_init!(Ring {
             area,
-            producer <- new_spinlock!(producer),
+            producer <- new_spinlock_irq!(producer),
             changed <- new_poll_condvar!(),
         });
         KBox::pin_init(ring, GFP_KERNEL)
@@ -152,6 +163,9 @@ impl FileOperations for RingFile {
         }
         let mut place = MaybeUninit::<Task>::uninit();
         let (task, reply) = call.read(&mut place)?;
+        if task.count > abi::MOST {
+            return Err(EINVAL);
+        }
         match task.bytes {
             16 => ring.produce::<2>(task)?,
             64 => ring.produce::<8>(task)?,

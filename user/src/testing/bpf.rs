@@ -4,8 +4,9 @@
 //! with.
 //!
 //! A program is of the kind `BPF_PROG_TYPE_SYSCALL`, which runs when it is called, by
-//! `BPF_PROG_TEST_RUN`. It is put together here, as it is short. The reader is the least that one can be: it
-//! believes what the kernel wrote.
+//! `BPF_PROG_TEST_RUN`. It is put together here, as it is short. The reader is the least that one can be. It
+//! needs the kernel's word for what is in a record, but not for where one is: whoever has the ring's descriptor
+//! can write its reader's position, and have the kernel overwrite what is being read.
 //!
 //! # References
 //!  - [Linux](https://man7.org/linux/man-pages/man2/bpf.2.html)
@@ -15,7 +16,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::mmap::{self, Mapping, View};
 use crate::testing::memory::page_size;
@@ -70,34 +71,56 @@ unsafe fn opened(command: i32, mut attributes: Attributes) -> io::Result<OwnedFd
 #[derive(Debug)]
 pub struct Ring {
     map: OwnedFd,
-    /// How far the reader is.
+    /// Where the kernel is told how far the reader is.
     control: Mapping,
     /// How far the kernel is, and behind that page the records, mapped twice.
     records: View,
     size: usize,
+    /// How far the reader is, where nobody else can write.
+    position: u64,
 }
 
 /// What stands in a record's length while it is not there yet, and if it is to be passed over.
 const BUSY: u32 = 1 << 31;
 const DISCARDED: u32 = 1 << 30;
 
-/// A record in the memory.
+/// A record where it is. The kernel changes it no more, unless somebody else writes the reader's position.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
+    /// Of memory that can only be read: nobody outside gets the reference, so that nobody stores by it.
     first: &'a AtomicU64,
     len: usize,
 }
 
+#[expect(clippy::len_without_is_empty, reason = "no record is none")]
 impl Record<'_> {
-    /// Its words, if it is made of `N` whole ones.
+    /// How many bytes it has.
     #[inline]
-    pub fn words<const N: usize>(&self) -> Option<[u64; N]> {
-        if self.len != 8 * N {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// One of its whole words.
+    #[inline]
+    pub fn word(&self, at: usize) -> Option<u64> {
+        if at >= self.len / size_of::<u64>() {
             return None;
         }
-        // SAFETY: the record has so many words, which the kernel changes no more.
-        let words = unsafe { &*std::ptr::from_ref(self.first).cast::<[AtomicU64; N]>() };
-        Some(words.each_ref().map(|word| word.load(Ordering::Relaxed)))
+        // SAFETY: the record has that word, behind its first one.
+        let word = unsafe { &*std::ptr::from_ref(self.first).add(at) };
+        Some(word.load(Ordering::Relaxed))
+    }
+}
+
+/// How far a reader is, and where that is kept when it leaves, however it does.
+struct Place<'a> {
+    kept: &'a mut u64,
+    now: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.kept = self.now;
     }
 }
 
@@ -125,46 +148,64 @@ impl Ring {
             control,
             records,
             size,
+            position: 0,
         })
     }
 
     /// Takes out all records, and returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidData`] if a record cannot be where one should be: somebody else wrote the
+    /// reader's position.
     #[inline]
-    pub fn drain(&mut self, mut each: impl FnMut(Record<'_>)) -> usize {
-        let start = std::ptr::with_exposed_provenance::<AtomicU64>(self.records.address());
+    pub fn drain(&mut self, mut each: impl FnMut(Record<'_>)) -> io::Result<usize> {
         let page = page_size();
-        // SAFETY: the first word of the mapping is the kernel's position.
-        let producer = unsafe { &*start };
-        // SAFETY: the records are behind that page.
-        let records = unsafe { start.byte_add(page) };
-        let consumer = &self.control.words()[0];
+        let start = std::ptr::with_exposed_provenance::<AtomicU64>(self.records.address() + page);
+        let told = &self.control.words()[0];
         let mask = self.size as u64 - 1;
-        let mut position = consumer.load(Ordering::Relaxed);
+        let mut place = Place {
+            now: self.position,
+            kept: &mut self.position,
+        };
         let mut count = 0;
         loop {
-            let end = producer.load(Ordering::Acquire);
-            if position == end {
-                return count;
+            let end = self.records.load(0, Ordering::Acquire);
+            let mut left = end.wrapping_sub(place.now);
+            if left == 0 {
+                return Ok(count);
             }
-            while position != end {
-                let at = usize::try_from(position & mask).unwrap_or(0);
-                // SAFETY: it is within the records, at a multiple of 8.
-                let header = unsafe { records.byte_add(at) };
-                // SAFETY: a record begins with its length.
-                let length = unsafe { &*header.cast::<AtomicU32>() }.load(Ordering::Acquire);
+            if left > self.size as u64 {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            while left > 0 {
+                let at = usize::try_from(place.now & mask).unwrap_or(0);
+                // SAFETY: it is within the first of the two mappings of `size` bytes behind that page. All
+                // positions are multiples of 8.
+                let header = unsafe { start.byte_add(at) };
+                // SAFETY: it is mapped while `self.records` lives, and aligned. No program can write there, and
+                // the kernel writes a length whole.
+                let length = unsafe { &*header.cast::<AtomicU32>() }.load(Ordering::Relaxed);
                 if length & BUSY != 0 {
-                    return count;
+                    return Ok(count);
                 }
+                // As for `View::load`: the memory can only be read.
+                fence(Ordering::Acquire);
                 let len = (length & !DISCARDED) as usize;
+                let whole = (len as u64 + 15) & !7;
+                if whole > left {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
                 if length & DISCARDED == 0 {
-                    // SAFETY: the record is behind the word with its length. There is always some, as the
-                    // records are mapped twice.
+                    // SAFETY: behind the header are at most `left` bytes of the record, and no more than
+                    // `size`: the second mapping has what the first one has no room for.
                     let first = unsafe { &*header.add(1) };
                     each(Record { first, len });
                     count += 1;
                 }
-                position += (len as u64 + 15) & !7;
-                consumer.store(position, Ordering::Release);
+                place.now = place.now.wrapping_add(whole);
+                left -= whole;
+                told.store(place.now, Ordering::Release);
             }
         }
     }
