@@ -232,7 +232,7 @@ pub use upcall::{RING as UPCALL, ring as called};
 /// The operations of a gate.
 fn operations(gate: &str) -> Result<Vec<Operation<'static>>> {
     match gate {
-        "bulk" => bulk::operations(),
+        bulk::GATE => bulk::operations(),
         "bus" => bus::operations(),
         "chardev" => chardev::operations(),
         "configfs" => configfs::operations(),

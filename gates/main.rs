@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         ["step", name, index] => (name, Some(bench::stepped(name, index))),
         ["time", ref names @ ..] => ("time", Some(bench::time::run(names))),
         ["clients", name] => (name, Some(bench::time::clients(name))),
+        ["streams", name] => (name, Some(bench::bulk::streams::run())),
         [name, ..] => (name, gates::run(name)),
         [] => {
             eprintln!("usage: gate [bench|time] NAME [ADDRESS]");

@@ -26,7 +26,8 @@ use lab::verdict::Outcome;
 use results::{About, Results, SCHEMA};
 use std::path::{Path, PathBuf};
 
-/// What is counted of ways for many events.
+/// Ways for many events. A call moves a hundred of them, and how long it takes is not what counts: what is seen in
+/// time is what becomes of them.
 const BULK: &str = "bulk";
 
 /// What is measured beside the gates: what nothing can be cheaper than, and ways for many events.
@@ -52,6 +53,16 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// Whether this, of a gate or beside them, is measured.
+    fn has(&self, name: &str) -> bool {
+        self.gates.is_empty() || self.gates.iter().any(|named| named == name)
+    }
+
+    /// Whether it takes more modules than those of the gates.
+    pub fn needs_twins(&self) -> bool {
+        !self.time || self.has(BULK)
+    }
+
     /// The older run to compare with.
     pub fn old(&self) -> Result<Option<Results>> {
         self.compare.as_deref().map(Results::read).transpose()
@@ -69,7 +80,7 @@ pub fn run(
 ) -> Result<Outcome> {
     let mut turns = prepared.turns(&bench.gates);
     for name in BESIDE {
-        if bench.gates.is_empty() || bench.gates.iter().any(|named| named == name) {
+        if bench.has(name) {
             turns.push(turn_beside(prepared, name)?);
         }
     }
@@ -79,6 +90,8 @@ pub fn run(
         costs: Vec::new(),
         times: Vec::new(),
         clients: Vec::new(),
+        streams: Vec::new(),
+        rooms: Vec::new(),
         left_out: Vec::new(),
     };
     let mut outcome = Outcome::Passed;
@@ -86,8 +99,6 @@ pub fn run(
         outcome = outcome.worse(count::run(prepared, turns.clone(), &mut results)?);
     }
     if !bench.exact {
-        // Ways for many events are counted only: a call moves a hundred of them, and the call is not what counts.
-        turns.retain(|turn| turn.gate != BULK);
         outcome = outcome.worse(time::run(prepared, turns, &mut results)?);
     }
     if bench.json {

@@ -326,7 +326,7 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             let needs = Needs::BUILD_AND_RUN;
             let flavours = [Flavour::Release];
             let mut prepared = prepared_for(Purpose::Measured, &lab, &project, needs, &flavours)?;
-            if !bench.time {
+            if bench.needs_twins() {
                 prepared = prepared.with_twins(&lab, guest::TWINS)?;
             }
             bench::run(&lab, &project, &prepared, &bench, old.as_ref())

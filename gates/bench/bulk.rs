@@ -24,11 +24,16 @@ use callgate::testing::bpf::{self, By, Program, Wakeup};
 
 use super::{Operation, Work};
 
+pub mod streams;
+
 /// What the modules agree to.
 #[path = "peers/abi.rs"]
 pub mod abi;
 
 use abi::{Task, way};
+
+/// What all of them are called where gates are named.
+pub const GATE: &str = "bulk";
 
 /// How many events are produced and consumed at a time.
 const EVENTS: u64 = 100;
@@ -55,9 +60,13 @@ fn produce(device: &Device, way: u32, bytes: usize, count: u64) -> Result<Task> 
     Ok(PRODUCE.call(device, &task)?)
 }
 
-/// What consumes events: all that are there. It gives their number, and what their words come to.
+/// What consumes events: all that are there.
 trait Reader {
+    /// Gives their number, and what their words come to.
     fn drain(&mut self, bytes: usize) -> Result<(u64, u64)>;
+
+    /// Gives the first word of each, which is its number. They have 16 bytes.
+    fn numbers(&mut self, each: &mut dyn FnMut(u64)) -> Result<()>;
 }
 
 /// What a consumer makes of events: it looks at the first two words of each, where they are if it can.
@@ -128,6 +137,10 @@ impl Reader for Ring {
         }
         Ok(seen.all())
     }
+
+    fn numbers(&mut self, each: &mut dyn FnMut(u64)) -> Result<()> {
+        self.all::<2>(|[number, _]| each(number))
+    }
 }
 
 /// By BPF's.
@@ -160,6 +173,10 @@ impl Reader for Bpf {
             _ => self.all::<32>(|event| seen.look(event))?,
         }
         Ok(seen.all())
+    }
+
+    fn numbers(&mut self, each: &mut dyn FnMut(u64)) -> Result<()> {
+        self.all::<2>(|[number, _]| each(number))
     }
 }
 
@@ -214,6 +231,10 @@ impl Reader for Relay {
         self.all(bytes, |event| seen.look(event))?;
         Ok(seen.all())
     }
+
+    fn numbers(&mut self, each: &mut dyn FnMut(u64)) -> Result<()> {
+        self.all(16, |[number, _]| each(number))
+    }
 }
 
 /// By generic netlink's multicast.
@@ -249,6 +270,10 @@ impl Reader for Netlink {
         let mut seen = Seen::default();
         self.all(|event| seen.look(event))?;
         Ok(seen.all())
+    }
+
+    fn numbers(&mut self, each: &mut dyn FnMut(u64)) -> Result<()> {
+        self.all(|[number, _]| each(number))
     }
 }
 

@@ -9,6 +9,9 @@
 //! moments, half as often as there is room for by the clock, and takes from the moment at which it was to begin: so
 //! one that takes long shows in those that had to wait for it.
 //!
+//! What becomes of round trips with several clients, and of many events at once, is seen afterwards, by a process of
+//! its own for each gate.
+//!
 //! The program keeps to the last CPU, under the policy that programs have: threads of the kernel that do part of
 //! the work there must get their share. PID 1 keeps to the first. Memory stays where it is.
 
@@ -16,9 +19,10 @@ mod clients;
 mod notify;
 
 use std::hint;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use guest::measured::{Latency, LeftOut, Measured, Open, Spread, Time};
 use hdrhistogram::Histogram;
 use nix::sys::mman::{MlockAllFlags, mlockall};
@@ -26,6 +30,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::bulk::{self, streams};
 use super::{Operation, Run, Step, Work, operations};
 
 pub use clients::run as clients;
@@ -80,6 +85,8 @@ struct Bench {
     /// The gates that have something to measure.
     gates: Vec<String>,
     contenders: Vec<Contender>,
+    /// Whether many events are measured, too.
+    streams: bool,
     failed: Vec<LeftOut>,
     start: Instant,
     /// How long all of it takes, as far as that is known beforehand.
@@ -91,7 +98,11 @@ impl Bench {
     fn of(gates: &[&str]) -> Result<Self> {
         let (mut ready, mut contenders, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         let mut about = Duration::ZERO;
-        for gate in gates {
+        let streams = gates.contains(&bulk::GATE);
+        if streams {
+            about += streams::ABOUT;
+        }
+        for gate in gates.iter().filter(|gate| **gate != bulk::GATE) {
             match Contender::all(gate, contenders.len()) {
                 Ok(of_gate) => {
                     let each = |contender: &Contender| {
@@ -108,6 +119,7 @@ impl Bench {
         let mut bench = Self {
             gates: ready,
             contenders,
+            streams,
             failed,
             start,
             about,
@@ -153,7 +165,11 @@ impl Bench {
         }
         for gate in std::mem::take(&mut self.gates) {
             self.tell()?;
-            clients::start(&gate)?;
+            by_another_process("clients", &gate)?;
+        }
+        if self.streams {
+            self.tell()?;
+            by_another_process("streams", bulk::GATE)?;
         }
         for left_out in &self.failed {
             say(&Measured::LeftOut(left_out.clone()))?;
@@ -164,6 +180,24 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+/// Has a process of its own measure this of a gate, which prints what it finds where this one does.
+fn by_another_process(what: &str, gate: &str) -> Result<()> {
+    let status = Command::new("/proc/self/exe")
+        .args([what, gate])
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("starting the {what}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    without(gate, what, &anyhow!("{status}"))
+}
+
+/// Says that something of a gate could not be measured.
+pub(super) fn without(gate: &str, what: &str, why: &anyhow::Error) -> Result<()> {
+    say(&Measured::LeftOut(left_out(gate, what, why)))
 }
 
 /// An operation that is measured.
@@ -450,13 +484,13 @@ fn cpu_time() -> Result<Duration> {
 }
 
 /// How often this thread went to sleep so far.
-fn sleeps() -> Result<u32> {
+pub(super) fn sleeps() -> Result<u32> {
     let sleeps = getrusage(UsageWho::RUSAGE_THREAD)?.voluntary_context_switches();
     Ok(sleeps.try_into()?)
 }
 
 /// How many CPUs there are. From now on this thread may have each of them.
-fn cpus() -> Result<usize> {
+pub(super) fn cpus() -> Result<usize> {
     let mut all = CpuSet::new();
     (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
     sched_setaffinity(None, &all).context("asking for all CPUs")?;
@@ -466,13 +500,13 @@ fn cpus() -> Result<usize> {
 }
 
 /// Has this thread keep to this CPU.
-fn pin(cpu: usize) -> Result<()> {
+pub(super) fn pin(cpu: usize) -> Result<()> {
     let mut one = CpuSet::new();
     one.set(cpu);
     sched_setaffinity(None, &one).with_context(|| format!("keeping to CPU {cpu}"))
 }
 
-fn say(measured: &Measured) -> Result<()> {
+pub(super) fn say(measured: &Measured) -> Result<()> {
     println!("{}", serde_json::to_string(measured)?);
     Ok(())
 }

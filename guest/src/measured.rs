@@ -27,6 +27,10 @@ pub enum Measured {
     Time(Time),
     /// What becomes of it when several clients do it at once.
     Clients(Clients),
+    /// What becomes of many events.
+    Stream(Stream),
+    /// What becomes of events that nobody reads.
+    Room(Room),
     /// Something that could not be measured.
     LeftOut(LeftOut),
 }
@@ -147,6 +151,48 @@ pub struct Clients {
     pub latency: Latency,
 }
 
+/// What becomes of many events: one thread has them produced for a while as fast as it can, another reads them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stream {
+    /// The way that they take.
+    pub peer: String,
+    /// How many bytes an event has.
+    pub bytes: u64,
+    /// What the reader does with each: so many rounds of a loop.
+    pub work: u32,
+    /// How many were produced.
+    pub produced: u64,
+    /// How many of them arrived,
+    pub arrived: u64,
+    /// and how many did not.
+    pub lost: u64,
+    /// How many came once more. Those do not count.
+    pub again: u64,
+    /// How often the reader slept.
+    pub sleeps: u64,
+    /// How often the producer woke it. `None` where nobody counts that.
+    pub wakeups: Option<u64>,
+    /// How often the producer found no room. `None` where it is not told.
+    pub full: Option<u64>,
+    /// How many arrived in a second.
+    pub rate: f64,
+}
+
+/// What becomes of events that nobody reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// The way that they take.
+    pub peer: String,
+    /// How many bytes an event has.
+    pub bytes: u64,
+    /// How many there were.
+    pub produced: u64,
+    /// For how many of them there was room, by what the producer was told. `None` where it is told nothing.
+    pub accepted: Option<u64>,
+    /// How many were there when somebody read at last: the first ones.
+    pub arrived: u64,
+}
+
 /// Something that could not be measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LeftOut {
@@ -186,5 +232,18 @@ mod tests {
         assert_eq!(Spread::of([4.0, 1.0, 9.0, 2.0]), spread(3.0, 1.0, 9.0));
         assert_eq!(Spread::of([7.0]), spread(7.0, 7.0, 7.0));
         assert_eq!(Spread::of([]), Spread::default());
+    }
+
+    #[test]
+    fn what_a_producer_does_not_know_may_be_left_out() {
+        let line = r#"{"stream":{"peer":"relay","bytes":16,"work":0,"produced":9,"arrived":7,"lost":2,
+            "again":0,"sleeps":1,"wakeups":null,"full":null,"rate":70.0}}"#;
+        let Measured::Stream(stream) = serde_json::from_str(line).unwrap() else {
+            panic!("{line}");
+        };
+        assert_eq!((stream.lost, stream.wakeups, stream.full), (2, None, None));
+        let line = r#"{"room":{"peer":"ring","bytes":16,"produced":9,"accepted":7,"arrived":7}}"#;
+        let said = serde_json::from_str::<Measured>(line).unwrap();
+        assert_eq!(serde_json::to_string(&said).unwrap(), line);
     }
 }

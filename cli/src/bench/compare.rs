@@ -129,6 +129,8 @@ mod tests {
             costs: vec![cost],
             times: Vec::new(),
             clients: Vec::new(),
+            streams: Vec::new(),
+            rooms: Vec::new(),
             left_out: Vec::new(),
         }
     }

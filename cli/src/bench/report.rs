@@ -5,8 +5,9 @@
 mod chart;
 mod claims;
 
+use super::BULK;
 use super::quantity::{amount, bytes_per_second, nanoseconds, per_second, size, whole};
-use super::results::{About, Cost, Results, Spread, Time};
+use super::results::{About, Cost, Results, Room, Spread, Stream, Time};
 use crate::show::grouped;
 use anyhow::{Context as _, Result};
 use chart::{Axis, Chart, Plot, Series, Style, decades, extent};
@@ -77,6 +78,9 @@ fn render(results: &Results) -> Result<String> {
         costs => groups(&results.costs, Row::of),
         has_twins => results.costs.iter().any(|cost| cost.twin.is_some()),
         bulk => bulk(&results.costs),
+        events => events(&results.costs),
+        streams => results.streams.iter().map(StreamRow::of).collect::<Vec<_>>(),
+        rooms => results.rooms.iter().map(RoomRow::of).collect::<Vec<_>>(),
         latencies => latencies(&results.times),
         throughputs => throughputs(&results.times),
         distributions => distributions(&results.times),
@@ -408,6 +412,130 @@ fn bulk(costs: &[Cost]) -> Vec<Bar> {
     let mut peers: Vec<&Cost> = costs.iter().filter(|cost| is_bulk(cost)).collect();
     peers.sort_by_key(|cost| cost.program + cost.kernel);
     bars(peers)
+}
+
+/// What moving events costs besides each of them, and what each costs.
+#[derive(Serialize)]
+struct EventRow {
+    name: String,
+    bytes: String,
+    fixed: String,
+    each: String,
+    /// From how many events on, for all larger numbers, the ring takes no more. `None` if there is no such number.
+    ring_from: Option<String>,
+}
+
+/// An operation with some events, by the one with none.
+struct Events<'a> {
+    name: &'a str,
+    bytes: u64,
+    fixed: f64,
+    each: f64,
+}
+
+/// By how many events an operation is done, as its name says: `way: consume 100`.
+fn count_of(cost: &Cost) -> Option<(&str, u64)> {
+    let (name, count) = cost.operation.rsplit_once(' ')?;
+    Some((name, count.parse().ok()?))
+}
+
+fn events(costs: &[Cost]) -> Vec<EventRow> {
+    let bulk = || costs.iter().filter(|cost| cost.gate == BULK);
+    let of = |some: &'static str| {
+        bulk().filter_map(move |cost| {
+            let (name, count) = count_of(cost).filter(|(_, count)| *count > 0)?;
+            let is_none = |none: &&Cost| {
+                none.bytes == cost.bytes && count_of(none).is_some_and(|of| of == (name, 0))
+            };
+            let none = bulk().find(is_none)?;
+            name.ends_with(some).then(|| Events {
+                name,
+                bytes: cost.bytes,
+                fixed: all(none),
+                each: (all(cost) - all(none)) / whole(count),
+            })
+        })
+    };
+    let consumed: Vec<_> = of("consume").collect();
+    let row = |events: &Events| {
+        let is_ring =
+            |other: &&Events| other.bytes == events.bytes && other.name == "ring: consume";
+        let ring = consumed.iter().find(is_ring);
+        let ring = ring.filter(|ring| events.name.ends_with("consume") && ring.name != events.name);
+        EventRow {
+            name: events.name.to_owned(),
+            bytes: grouped(events.bytes),
+            fixed: grouped(events.fixed),
+            each: format!("{:.1}", events.each),
+            ring_from: ring.and_then(|ring| ring_from(ring, events)).map(grouped),
+        }
+    };
+    of("produce")
+        .chain(of("consume"))
+        .map(|events| row(&events))
+        .collect()
+}
+
+/// From how many events on, for all larger numbers, the ring takes no more than another way.
+fn ring_from(ring: &Events, other: &Events) -> Option<f64> {
+    let (fixed, each) = (ring.fixed - other.fixed, other.each - ring.each);
+    match (fixed <= 0.0, each > 0.0) {
+        (true, true) => Some(0.0),
+        (false, true) => Some((fixed / each).ceil()),
+        (_, false) => None,
+    }
+}
+
+/// What became of many events.
+#[derive(Serialize)]
+struct StreamRow {
+    peer: String,
+    work: String,
+    produced: String,
+    arrived: String,
+    lost: String,
+    again: String,
+    sleeps: String,
+    wakeups: Option<String>,
+    full: Option<String>,
+    rate: String,
+}
+
+impl StreamRow {
+    fn of(stream: &Stream) -> Self {
+        Self {
+            peer: stream.peer.clone(),
+            work: grouped(u64::from(stream.work)),
+            produced: grouped(stream.produced),
+            arrived: grouped(stream.arrived),
+            lost: grouped(stream.lost),
+            again: grouped(stream.again),
+            sleeps: grouped(stream.sleeps),
+            wakeups: stream.wakeups.map(grouped),
+            full: stream.full.map(grouped),
+            rate: per_second(stream.rate),
+        }
+    }
+}
+
+/// What became of events that nobody read.
+#[derive(Serialize)]
+struct RoomRow {
+    peer: String,
+    produced: String,
+    accepted: Option<String>,
+    arrived: String,
+}
+
+impl RoomRow {
+    fn of(room: &Room) -> Self {
+        Self {
+            peer: room.peer.clone(),
+            produced: grouped(room.produced),
+            accepted: room.accepted.map(grouped),
+            arrived: grouped(room.arrived),
+        }
+    }
 }
 
 fn is_bulk(cost: &Cost) -> bool {

@@ -25,6 +25,12 @@ pub struct Results {
     pub times: Vec<Time>,
     /// What becomes of round trips when several clients make them, by gate and number of clients.
     pub clients: Vec<Clients>,
+    /// What becomes of many events. Older files have none of it.
+    #[serde(default)]
+    pub streams: Vec<Stream>,
+    /// What becomes of events that nobody reads.
+    #[serde(default)]
+    pub rooms: Vec<Room>,
     /// What has no time although one could expect it.
     pub left_out: Vec<LeftOut>,
 }
@@ -114,5 +120,18 @@ impl Results {
             .and_then(|()| fs::write(&path, serde_json::to_vec_pretty(self)?))
             .with_context(|| format!("writing {}", path.display()))?;
         Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_version_has_left_can_be_read() {
+        let old = r#"{"schema":1,"about":{"date":"","callgate":"","kernel":"","config":"","compilers":[],
+            "timed":null},"costs":[],"times":[],"clients":[],"left_out":[]}"#;
+        let results: Results = serde_json::from_str(old).unwrap();
+        assert!(results.streams.is_empty() && results.rooms.is_empty());
     }
 }

@@ -3,7 +3,7 @@
 //! What one run has found, for people to read.
 
 use super::quantity::{amount, nanoseconds, whole};
-use super::results::{Clients, Cost, LeftOut, Results, Spread, Time};
+use super::results::{Clients, Cost, LeftOut, Results, Room, Spread, Stream, Time};
 use crate::show::{BAD, TITLE};
 use comfy_table::{CellAlignment, Table, presets};
 use std::collections::BTreeSet;
@@ -16,12 +16,8 @@ pub fn print(results: &Results) {
     }
     if !results.times.is_empty() {
         title("Times of one operation");
+        warn(results);
         if let Some(timed) = &results.about.timed {
-            if timed.emulated {
-                anstream::println!(
-                    "{BAD}THESE TIMES ARE NOT REPRESENTATIVE: THE MACHINE'S CPUS ARE EMULATED.{BAD:#}"
-                );
-            }
             println!(
                 "{} · Linux {} · {} · clock {}, {} to read",
                 timed.host_cpu,
@@ -42,11 +38,33 @@ pub fn print(results: &Results) {
             clients(&results.clients, |of| nanoseconds(whole(of.latency.p99)))
         );
     }
+    if !results.streams.is_empty() {
+        title("Many events, as fast as they are produced");
+        warn(results);
+        println!("{}", streams(&results.streams));
+    }
+    if !results.rooms.is_empty() {
+        title("Many events that nobody reads");
+        println!("{}", rooms(&results.rooms));
+    }
     if !results.left_out.is_empty() {
         title("Left out");
         for LeftOut { gate, what, why } in &results.left_out {
             println!("{gate}: {what}: {why}");
         }
+    }
+}
+
+fn warn(results: &Results) {
+    if results
+        .about
+        .timed
+        .as_ref()
+        .is_some_and(|timed| timed.emulated)
+    {
+        anstream::println!(
+            "{BAD}THESE TIMES ARE NOT REPRESENTATIVE: THE MACHINE'S CPUS ARE EMULATED.{BAD:#}"
+        );
     }
 }
 
@@ -120,6 +138,46 @@ fn clients(all: &[Clients], value: impl Fn(&Clients) -> String) -> Table {
             row
         });
     table(header, rows)
+}
+
+fn streams(streams: &[Stream]) -> Table {
+    let header =
+        "way,work an event,produced,arrived,lost,again,reader's sleeps,wakeups,no room,a second";
+    let row = |of: &Stream| {
+        vec![
+            of.peer.clone(),
+            of.work.to_string(),
+            of.produced.to_string(),
+            of.arrived.to_string(),
+            of.lost.to_string(),
+            of.again.to_string(),
+            of.sleeps.to_string(),
+            if_known(of.wakeups),
+            if_known(of.full),
+            amount(of.rate),
+        ]
+    };
+    table(header.split(','), streams.iter().map(row))
+}
+
+fn rooms(rooms: &[Room]) -> Table {
+    let row = |of: &Room| {
+        vec![
+            of.peer.clone(),
+            of.produced.to_string(),
+            if_known(of.accepted),
+            of.arrived.to_string(),
+        ]
+    };
+    table(
+        "way,produced,accepted,arrived".split(','),
+        rooms.iter().map(row),
+    )
+}
+
+/// What nobody is told is not 0.
+fn if_known(count: Option<u64>) -> String {
+    count.map_or("?".into(), |count| count.to_string())
 }
 
 /// A table with names in its first two columns, and numbers in the others.

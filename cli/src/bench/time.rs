@@ -30,6 +30,8 @@ pub fn run(prepared: &Prepared, turns: Vec<Turn>, results: &mut Results) -> Resu
         Measured::Clock { nanoseconds } => clock = *nanoseconds,
         Measured::Time(time) => results.times.push(time.clone()),
         Measured::Clients(clients) => results.clients.push(clients.clone()),
+        Measured::Stream(stream) => results.streams.push(stream.clone()),
+        Measured::Room(room) => results.rooms.push(room.clone()),
         Measured::LeftOut(left_out) => results.left_out.push(left_out.clone()),
     };
     let plan = Plan::Time { turns };

@@ -6,16 +6,15 @@
 //! All clients are there from the beginning, on all CPUs, and so many of them as shall count have something to
 //! do. A process of its own measures each gate: clients that take each other's answers away may wait for ever.
 
-use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use guest::measured::{Clients, Measured, Spread};
 use hdrhistogram::Histogram;
 
-use super::{by_the_clock, cpus, histogram, latency, left_out, pin, say};
+use super::{by_the_clock, cpus, histogram, latency, pin, say, without};
 use crate::bench::{Operation, Run, Work, operations};
 
 /// How many clients there are.
@@ -39,19 +38,6 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a gate takes.
 pub const ABOUT: Duration = Duration::from_millis(2300);
-
-/// Has a process of its own measure a gate, which prints what it finds where this one does.
-pub fn start(gate: &str) -> Result<()> {
-    let status = Command::new("/proc/self/exe")
-        .args(["clients", gate])
-        .stdin(Stdio::null())
-        .status()
-        .context("starting the clients")?;
-    if status.success() {
-        return Ok(());
-    }
-    without(gate, "clients", &anyhow!("{status}"))
-}
 
 /// Measures a gate, and prints what it finds. If some clients wait for ever, they do so until the process ends.
 pub fn run(gate: &str) -> Result<()> {
@@ -77,10 +63,6 @@ pub fn run(gate: &str) -> Result<()> {
             .try_for_each(|found| say(&Measured::Clients(found))),
         Err(error) => without(gate, "clients", &error),
     }
-}
-
-fn without(gate: &str, what: &str, why: &anyhow::Error) -> Result<()> {
-    say(&Measured::LeftOut(left_out(gate, what, why)))
 }
 
 fn measure(gate: &str, clients: &[Client]) -> Result<Vec<Clients>> {

@@ -21,6 +21,8 @@ fn nothing() -> Results {
         costs: Vec::new(),
         times: Vec::new(),
         clients: Vec::new(),
+        streams: Vec::new(),
+        rooms: Vec::new(),
         left_out: Vec::new(),
     }
 }
@@ -138,6 +140,27 @@ fn timed(emulated: bool) -> Results {
         rate: results.times[0].rate,
         latency: latency(1),
     }];
+    let stream = |peer: &str, lost, known| Stream {
+        peer: peer.into(),
+        bytes: 16,
+        work: 100,
+        produced: 1_234_000 + lost,
+        arrived: 1_234_000,
+        lost,
+        again: 0,
+        sleeps: 321,
+        wakeups: known,
+        full: known,
+        rate: 5_670_000.0,
+    };
+    results.streams = vec![stream("ring", 0, Some(765)), stream("relay", 4321, None)];
+    results.rooms = vec![Room {
+        peer: "relay".into(),
+        bytes: 16,
+        produced: 100_000,
+        accepted: None,
+        arrived: 32_768,
+    }];
     results.left_out = vec![LeftOut {
         gate: "genl".into(),
         what: "clients".into(),
@@ -220,7 +243,7 @@ fn claims_are_held_against_the_figures() {
 fn emulated_times_come_with_a_warning() {
     let warning = "These times are not representative.";
     let emulated = render(&timed(true)).unwrap();
-    assert_eq!(emulated.matches(warning).count(), 2);
+    assert_eq!(emulated.matches(warning).count(), 3);
     let real = render(&timed(false)).unwrap();
     assert!(!real.contains(warning) && !real.contains("No times were taken"));
     let text = text(&real);
@@ -229,6 +252,61 @@ fn emulated_times_come_with_a_warning() {
     ] {
         assert!(text.contains(figure), "{figure}");
     }
+}
+
+#[test]
+fn many_events_are_shown_and_what_nobody_is_told_is_not_zero() {
+    let html = render(&timed(false)).unwrap();
+    for (name, cells) in [
+        ("ring", "100 1,234,000 1,234,000 0 0 321 765 765 5.67 M/s"),
+        ("relay", "100 1,238,321 1,234,000 4,321 0 321 ? ? 5.67 M/s"),
+        ("relay", "100,000 ? 32,768"),
+    ] {
+        let said = text(&html);
+        let words: Vec<_> = said.split_whitespace().collect();
+        let row = format!("{name} {cells}");
+        assert!(words.join(" ").contains(&row), "{row}");
+    }
+    assert!(!render(&something()).unwrap().contains("id=\"streams\""));
+}
+
+#[test]
+fn what_is_paid_once_is_told_from_what_each_event_takes() {
+    let mut results = nothing();
+    for (peer, none, some) in [
+        ("ring", 150, 2150),
+        ("BPF", 80, 2380),
+        ("relay", 500, 2300),
+        ("netlink", 900, 99_900),
+    ] {
+        for (count, both) in [(0, none), (100, some)] {
+            let operation = format!("{peer}: consume {count}");
+            results
+                .costs
+                .push(cost("bulk", "other", &operation, 16, (both, 0)));
+        }
+    }
+    let rows: Vec<_> = events(&results.costs)
+        .into_iter()
+        .map(|row| (row.fixed, row.each, row.ring_from))
+        .collect();
+    let row = |fixed: &str, each: &str, ring_from: Option<&str>| {
+        (
+            fixed.to_owned(),
+            each.to_owned(),
+            ring_from.map(str::to_owned),
+        )
+    };
+    assert_eq!(
+        rows,
+        [
+            row("150", "20.0", None),
+            row("80", "23.0", Some("24")),
+            // The ring takes less at first, but more for each.
+            row("500", "18.0", None),
+            row("900", "990.0", Some("0")),
+        ]
+    );
 }
 
 #[test]
