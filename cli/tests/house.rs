@@ -206,35 +206,89 @@ fn patches_have_our_files_as_they_are() {
     assert!(copies > 0);
 }
 
-/// The chapter has the committed counts of all that has a twin. `CALLGATE_BLESS=1` makes it so.
+/// The operations of ways for many events, as the chapter calls them.
+const MANY_EVENTS: [(&str, &str); 13] = [
+    (
+        "**ring**, put in 64 at a time, with doorbell",
+        "ring, batches: produce",
+    ),
+    (
+        "the same without the doorbell",
+        "ring, batches, no wakeup: produce",
+    ),
+    (
+        "**ring**, one by one: the lock and the doorbell each",
+        "ring, one by one: produce",
+    ),
+    (
+        "the same without the doorbell",
+        "ring, one by one, no wakeup: produce",
+    ),
+    (
+        "BPF, reserve and submit, adaptive",
+        "BPF reserve, adaptive: produce",
+    ),
+    (
+        "the same without wake-ups",
+        "BPF reserve, no wakeup: produce",
+    ),
+    ("BPF, output", "BPF output, adaptive: produce"),
+    ("relay", "relay: produce"),
+    ("netlink multicast", "netlink: produce"),
+    ("**ring**, taken out", "ring: consume"),
+    ("BPF, taken out by the shortest reader", "BPF: consume"),
+    ("relay, read(2)", "relay: consume"),
+    ("netlink, recvmsg(2) and our library", "netlink: consume"),
+];
+
+/// The chapter on costs has the committed counts. `CALLGATE_BLESS=1` makes it so.
 #[test]
 fn the_chapter_on_costs_has_the_committed_counts() {
-    const HEADER: &str = "| operation | bytes | Rust | C | Rust / C |\n|---|---:|---:|---:|---:|\n";
-
     let reference: Value =
         serde_json::from_str(&read(repository().join("gates/bench/reference.json"))).unwrap();
-    let mut table = HEADER.to_owned();
-    for cost in reference["costs"].as_array().unwrap() {
+    let costs = reference["costs"].as_array().unwrap();
+
+    let mut twins = String::new();
+    for cost in costs {
         let number = |name: &str| cost[name].as_f64();
         let (Some(kernel), Some(twin)) = (number("kernel"), number("twin")) else {
             continue;
         };
-        let (gate, operation) = (&cost["gate"], &cost["operation"]);
+        if twin == 0.0 {
+            // The kernel has no part in it.
+            continue;
+        }
+        let [gate, operation] = ["gate", "operation"].map(|name| cost[name].as_str().unwrap());
+        let (bytes, ratio) = (&cost["bytes"], kernel / twin);
         writeln!(
-            table,
-            "| {}: {} | {} | {kernel} | {twin} | {:.3} |",
-            gate.as_str().unwrap(),
-            operation.as_str().unwrap(),
-            cost["bytes"],
-            kernel / twin
+            twins,
+            "| {gate}: {operation} | {bytes} | {kernel} | {twin} | {ratio:.3} |"
         )
         .unwrap();
     }
+
+    let all = |operation: &str, bytes: u64| {
+        let is_it = |cost: &&Value| cost["operation"] == operation && cost["bytes"] == bytes;
+        let cost = costs.iter().find(is_it).expect(operation);
+        cost["kernel"].as_f64().unwrap() + cost["program"].as_f64().unwrap()
+    };
+    let mut events = String::new();
+    for (name, operation) in MANY_EVENTS {
+        let none = |bytes| all(&format!("{operation} 0"), bytes);
+        let each = |bytes| (all(&format!("{operation} 100"), bytes) - none(bytes)) / 100.0;
+        let (once, [small, middle, large]) = (none(16), [16, 64, 256].map(each));
+        writeln!(
+            events,
+            "| {name} | {once} | {small:.1} | {middle:.1} | {large:.1} |"
+        )
+        .unwrap();
+    }
+
     let path = repository().join("book/cost.md");
     let old = read(&path);
-    let (before, rest) = old.split_once(HEADER).expect("the chapter has the table");
-    let after = &rest[rest.find("\n\n").expect("something follows the table") + 1..];
-    let new = format!("{before}{table}{after}");
+    let new = with_table(&old, "| operation | bytes | Rust | C | Rust / C |", &twins);
+    let header = "| instructions | once | each of 16 | of 64 | of 256 bytes |";
+    let new = with_table(&new, header, &events);
     if std::env::var_os("CALLGATE_BLESS").is_some() {
         fs::write(&path, &new).unwrap();
     } else {
@@ -243,6 +297,19 @@ fn the_chapter_on_costs_has_the_committed_counts() {
             "the counts have changed; CALLGATE_BLESS=1 copies them anew"
         );
     }
+}
+
+/// The same text with other rows in the table that has this header.
+fn with_table(text: &str, header: &str, rows: &str) -> String {
+    let (before, rest) = text.split_once(header).expect(header);
+    let (rule, rest) = rest.trim_start().split_once('\n').expect("a rule");
+    let is_row = |line: &&str| line.starts_with('|');
+    let old: usize = rest
+        .split_inclusive('\n')
+        .take_while(is_row)
+        .map(str::len)
+        .sum();
+    format!("{before}{header}\n{rule}\n{rows}{}", &rest[old..])
 }
 
 /// Two lists of the same packages, in different languages.
