@@ -36,7 +36,8 @@ pub const BESIDE: [&str; 2] = ["floor", BULK];
 /// What to measure, and what to do with it.
 #[derive(Args)]
 pub struct Bench {
-    /// The gates; all of them if none is named.
+    /// The gates; all of them if none is named. `floor` is what nothing can be cheaper than, `bulk` are ways for
+    /// many events.
     pub gates: Vec<String>,
     /// Only count instructions.
     #[arg(long)]
@@ -135,6 +136,9 @@ fn compare(old: &Results, new: &Results) -> Outcome {
     }
     let worse = compare::costs(old, new);
     let failed = worse.as_ref().is_ok_and(|worse| !worse.is_empty());
+    if worse.as_ref().is_ok_and(Vec::is_empty) {
+        note("no count has grown");
+    }
     tell(worse, BAD);
     if failed {
         Outcome::Failed("something costs more than before".into())

@@ -16,10 +16,12 @@ pub fn costs(old: &Results, new: &Results) -> Result<Vec<String>, &'static str> 
         );
     }
     let mut lines = Vec::new();
+    let mut compared = false;
     for cost in &new.costs {
         let Some(before) = old.costs.iter().find(|before| before.is_of(cost)) else {
             continue;
         };
+        compared = true;
         for (whose, before, now) in [
             ("program", before.program, cost.program),
             ("kernel", before.kernel, cost.kernel),
@@ -37,7 +39,11 @@ pub fn costs(old: &Results, new: &Results) -> Result<Vec<String>, &'static str> 
             }
         }
     }
-    Ok(lines)
+    if compared {
+        Ok(lines)
+    } else {
+        Err("the older run has none of these operations, so nothing was compared")
+    }
 }
 
 /// The most that a count may be that once was this.

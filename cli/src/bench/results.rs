@@ -6,8 +6,8 @@ use crate::Usage;
 use anyhow::{Context as _, Result};
 pub use guest::measured::*;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 /// Changes whenever what is below does so in a way that older files do not fit any more.
 pub const SCHEMA: u32 = 1;
@@ -107,9 +107,28 @@ impl Cost {
 impl Results {
     /// Reads what an earlier run has left.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = File::open(path);
-        let file = file.map_err(|error| Usage(format!("--compare {}: {error}", path.display())))?;
-        serde_json::from_reader(file).with_context(|| format!("understanding {}", path.display()))
+        let useless =
+            |why: &dyn fmt::Display| Usage(format!("--compare {}: {why}", path.display()));
+        let text = fs::read_to_string(path).map_err(|error| useless(&error))?;
+        Self::parse(&text).map_err(|why| useless(&why).into())
+    }
+
+    /// Understands what a run has left, if it is of this [`SCHEMA`].
+    pub fn parse(text: &str) -> Result<Self, String> {
+        /// What all of them have.
+        #[derive(Deserialize)]
+        struct Any {
+            schema: u32,
+        }
+        let any: Any = serde_json::from_str(text)
+            .map_err(|error| format!("this is nothing that `bench` has left: {error}"))?;
+        if any.schema != SCHEMA {
+            let found = any.schema;
+            return Err(format!(
+                "it is of another version of callgate: its schema is {found}, and not {SCHEMA}"
+            ));
+        }
+        serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
     /// Leaves them below this directory, where what is built from a project goes, and says where.
@@ -131,7 +150,18 @@ mod tests {
     fn what_an_older_version_has_left_can_be_read() {
         let old = r#"{"schema":1,"about":{"date":"","callgate":"","kernel":"","config":"","compilers":[],
             "timed":null},"costs":[],"times":[],"clients":[],"left_out":[]}"#;
-        let results: Results = serde_json::from_str(old).unwrap();
+        let results = Results::parse(old).unwrap();
         assert!(results.streams.is_empty() && results.rooms.is_empty());
+        for (other, why) in [
+            (
+                old.replace(r#""schema":1"#, r#""schema":9"#),
+                "another version",
+            ),
+            ("[]".into(), "nothing that `bench` has left"),
+            (old.replace(r#""costs":[],"#, ""), "missing field `costs`"),
+        ] {
+            let error = Results::parse(&other).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

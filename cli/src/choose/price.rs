@@ -102,11 +102,13 @@ fn here(path: &Path) -> Option<Results> {
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         read => read.map_err(anyhow::Error::from),
     };
-    let results = text.and_then(|text| Ok(serde_json::from_str(&text)?));
+    let results = text.and_then(|text| Results::parse(&text).map_err(anyhow::Error::msg));
     let useless = |error: &anyhow::Error| {
         note(&format!("{}: of no use: {error}", path.display()));
     };
-    results.inspect_err(useless).ok()
+    let results = results.inspect_err(useless).ok();
+    // A run that took times only has none.
+    results.filter(|results| !results.costs.is_empty())
 }
 
 fn said(whose: &str, results: &Results) -> String {
