@@ -69,11 +69,23 @@ impl Costs {
         let mut about = vec![said("callgate's own count", &reference)];
         let here = here(&output.join("bench/results.json"));
         about.extend(here.as_ref().map(|here| said("this machine's", here)));
-        Ok(Self {
-            reference: reference.costs,
-            here: here.map(|here| here.costs).unwrap_or_default(),
+        let here = here.map(|here| here.costs).unwrap_or_default();
+        Ok(Self::of(reference.costs, here, about))
+    }
+
+    /// Those of callgate's source, and those of this machine.
+    pub fn of(mut reference: Vec<Cost>, mut here: Vec<Cost>, about: Vec<String>) -> Self {
+        let events = by_ring(&reference);
+        if here.iter().any(|cost| cost.gate == MMAP) {
+            let own = by_ring(&here);
+            here.extend(if own.is_empty() { events.clone() } else { own });
+        }
+        reference.extend(events);
+        Self {
+            reference,
+            here,
             about,
-        })
+        }
     }
 
     /// What such a message costs through a gate; `None` if nothing like it was measured.
@@ -94,6 +106,47 @@ impl Costs {
             })
         }
     }
+}
+
+/// The gate whose rings move events.
+const MMAP: &str = "mmap";
+
+/// What an event costs that the kernel puts into a mapped ring, with a look whether the program sleeps, and that the
+/// program takes out: as many of them were measured. To be woken costs more, and who has many events seldom is.
+fn by_ring(costs: &[Cost]) -> Vec<Cost> {
+    const EVENTS: u64 = 100;
+
+    let find = |operation: &str, bytes| {
+        let is_it = |cost: &&Cost| cost.operation == operation && cost.bytes == bytes;
+        costs.iter().find(is_it)
+    };
+    let of_size = |none: &Cost| {
+        let each = |what: &str, of: fn(&Cost) -> u64| {
+            let [none, all] = [0, EVENTS].map(|count| find(&format!("{what} {count}"), none.bytes));
+            Some(of(all?).saturating_sub(of(none?)).div_ceil(EVENTS))
+        };
+        let (kernel, program) = (|cost: &Cost| cost.kernel, |cost: &Cost| cost.program);
+        Some(Cost {
+            gate: MMAP.into(),
+            work: String::new(),
+            operation: "an event by the ring, one of many".into(),
+            bytes: none.bytes,
+            calls: 0,
+            program: each("ring: consume", program)?,
+            kernel: each("ring, one by one: produce", kernel)?,
+            twin: None,
+        })
+    };
+    let sizes = costs
+        .iter()
+        .filter(|cost| cost.operation == "ring: consume 0");
+    let works = |event: Cost| {
+        ["notify", "to-program"].map(|work| Cost {
+            work: work.into(),
+            ..event.clone()
+        })
+    };
+    sizes.filter_map(of_size).flat_map(works).collect()
 }
 
 /// What the last run on this machine left, if anything that can be understood.

@@ -116,6 +116,13 @@ fn a_million_events_a_second_are_in_a_mapped_ring() {
     assert!(why_not("genl", events).contains("of a core at 1,000,000/s"));
     let stream = "--what stream --direction from-kernel --size 256 --rate 1M";
     ranked(stream, &["mmap", "chardev"]);
+
+    let (gates, reference) = (gates(), reference());
+    let answer = answer(&gates, &reference, &wishes(events));
+    let price = answer.fitting[0].price.as_ref().unwrap();
+    // That the kernel puts them there, and looks whether anybody sleeps: no ring of the program's own.
+    assert_eq!(price.operations, ["an event by the ring, one of many"]);
+    assert!((80.0..160.0).contains(&price.instructions), "{price:?}");
 }
 
 #[test]
