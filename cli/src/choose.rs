@@ -110,6 +110,17 @@ pub fn run(lab: &Lab, mut wishes: Wishes, json: bool) -> Result<Outcome> {
 }
 
 impl Wishes {
+    /// Which way it crosses, if that is said, or goes without saying: a command has an answer, and a list and an event
+    /// are the kernel's.
+    fn way(&self) -> Option<Direction> {
+        let goes_without_saying = match self.what {
+            Some(What::Command) => Some(Direction::Both),
+            Some(What::List | What::Event) => Some(Direction::FromKernel),
+            _ => None,
+        };
+        self.direction.or(goes_without_saying)
+    }
+
     /// In words.
     fn describe(&self) -> String {
         let mut words = vec![self.what.map_or("Whatever it is".into(), What::describe)];

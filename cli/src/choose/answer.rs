@@ -210,6 +210,7 @@ fn put_behind<'a>(
         return;
     };
     let (name, price) = (simple.gate, simple.price.clone());
+    let simple_costs = price.as_ref().map(|price| price.instructions);
     let (out, why) = match (&price, simple.share_of_a_core) {
         (_, Some(share)) if share > CHEAP => return,
         (_, Some(share)) => {
@@ -247,8 +248,16 @@ fn put_behind<'a>(
                 }],
             });
         } else {
-            let only_if = Some(why.clone());
-            fitting.push(Fitting { only_if, ..one });
+            let is_less = |own: &Price| simple_costs.is_none_or(|other| own.instructions < other);
+            let only_if = if one.price.as_ref().is_some_and(is_less) {
+                why.clone()
+            } else {
+                format!("for many at a time: one by one, {name} takes less, and is simpler")
+            };
+            fitting.push(Fitting {
+                only_if: Some(only_if),
+                ..one
+            });
         }
     }
 }
@@ -295,7 +304,7 @@ fn reasons(facts: &Facts, wishes: &Wishes) -> Vec<Reason> {
     if !taken {
         out(Wish::What, facts.policy.clone());
     }
-    let ways = wishes.direction.map_or(&[][..], Direction::ways);
+    let ways = wishes.way().map_or(&[][..], Direction::ways);
     for &way in ways {
         match (facts.most(way), way) {
             (Some(_), _) => {}
@@ -311,7 +320,7 @@ fn reasons(facts: &Facts, wishes: &Wishes) -> Vec<Reason> {
             Most::Any(_) => Some(u64::MAX),
         };
         // If nobody says which way, one that has room is enough.
-        let most = match wishes.direction {
+        let most = match wishes.way() {
             Some(_) => ways.iter().filter_map(room).min(),
             None => Direction::Both.ways().iter().filter_map(room).max(),
         };

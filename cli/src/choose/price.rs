@@ -181,7 +181,7 @@ fn price(costs: &[&Cost], facts: &Facts, wishes: &Wishes) -> Option<Price> {
     const TO_PROGRAM: &[&str] = &["to-program"];
     const EACH_WAY: &[&str] = &["to-kernel", "to-program"];
     const NOTIFY: &[&str] = &["notify"];
-    let (just_this, near_it): (&[&[&str]], &[&[&str]]) = match wishes.direction {
+    let (just_this, near_it): (&[&[&str]], &[&[&str]]) = match wishes.way() {
         Some(Direction::ToKernel) => (&[TO_KERNEL], &[ROUND_TRIP]),
         Some(Direction::FromKernel) | None if wishes.notify => {
             (&[NOTIFY, TO_PROGRAM], &[ROUND_TRIP])

@@ -3,7 +3,7 @@
 //! What somebody who knows the kernel would answer, with the facts of the gates' folders and the costs that
 //! callgate comes with.
 
-use super::answer::{Answer, Wish, answer};
+use super::answer::{Answer, Fitting, Wish, answer};
 use super::price::{Basis, Costs};
 use super::{Wishes, bytes, per_second};
 use crate::bench::results::Cost;
@@ -123,6 +123,25 @@ fn a_million_events_a_second_are_in_a_mapped_ring() {
     // That the kernel puts them there, and looks whether anybody sleeps: no ring of the program's own.
     assert_eq!(price.operations, ["an event by the ring, one of many"]);
     assert!((80.0..160.0).contains(&price.instructions), "{price:?}");
+}
+
+#[test]
+fn a_command_has_an_answer_and_a_list_is_read() {
+    assert!(why_not("genl", "--what command --size 20K").contains("takes 3,700 bytes at most"));
+    let (gates, reference) = (gates(), reference());
+    let answer = answer(&gates, &reference, &wishes("--what list"));
+    let is_list = |one: &&Fitting<'_>| one.gate == "seq_file";
+    let list = answer.fitting.iter().find(is_list).unwrap();
+    assert_eq!(list.price.as_ref().unwrap().operations, ["read numbers"]);
+}
+
+#[test]
+fn what_costs_more_is_not_for_when_the_simple_costs_too_much() {
+    let (gates, reference) = (gates(), reference());
+    let answer = answer(&gates, &reference, &wishes("--size 64"));
+    let is_mmap = |one: &&Fitting<'_>| one.gate == "mmap";
+    let ring = answer.fitting.iter().find(is_mmap).unwrap();
+    assert!(ring.only_if.as_ref().unwrap().contains("many at a time"));
 }
 
 #[test]
