@@ -2,11 +2,13 @@
 
 //! Child processes with a time limit, none of which outlives its turn.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
+use serde::de::DeserializeOwned;
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{BufRead, BufReader, Read, Seek};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -65,6 +67,34 @@ pub fn run(command: Command, stdout: Option<File>, limit: Duration) -> Result<En
     let ended = run_beside_others(command, stdout, limit)?;
     kill_all().with_context(|| format!("after {what}"))?;
     Ok(ended)
+}
+
+/// Like [`run`] for a command that must succeed, and says JSON: `hear` is told of each line as it comes.
+pub fn hear<T: DeserializeOwned>(
+    command: Command,
+    limit: Duration,
+    mut hear: impl FnMut(T) -> Result<()> + Send,
+) -> Result<()> {
+    let (from, to) = std::io::pipe()?;
+    let line_by_line = move || {
+        BufReader::new(from).lines().try_for_each(|line| {
+            let line = line?;
+            let said = serde_json::from_str(&line);
+            hear(said.with_context(|| format!("the program says `{line}`"))?)
+        })
+    };
+    std::thread::scope(|scope| {
+        let heard = scope.spawn(line_by_line);
+        let ended = run(command, Some(File::from(OwnedFd::from(to))), limit)?;
+        // With the processes, whoever could write into the pipe is gone.
+        heard
+            .join()
+            .map_err(|_| anyhow!("hearing what it says"))??;
+        match ended.failure() {
+            Some(failure) => bail!("{failure}"),
+            None => Ok(()),
+        }
+    })
 }
 
 /// Like [`run`], but leaves alone what else there is: who loads a module may have the kernel start a

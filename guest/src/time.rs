@@ -4,14 +4,12 @@
 
 use crate::report::Report;
 use crate::{kmsg, modules, process};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 use guest::measured::Machine;
 use guest::{Message, Turn};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
-use std::os::fd::OwnedFd;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -71,28 +69,9 @@ fn measure(report: &mut Report, turns: &[&Turn]) -> Result<()> {
     let mut program = Command::new(guest::program(&first.program));
     program.arg("time");
     program.args(turns.iter().map(|turn| &turn.gate));
-    let (from, to) = io::pipe()?;
-    let ended = thread::scope(|scope| {
-        let said = scope.spawn(|| hand_on(report, BufReader::new(from)));
-        let ended = process::run(program, Some(File::from(OwnedFd::from(to))), LIMIT)?;
-        // With the program, whoever could write into the pipe is gone.
-        said.join().map_err(|_| anyhow!("reading what it says"))??;
-        anyhow::Ok(ended)
-    })?;
-    match ended.failure() {
-        Some(failure) => bail!("{failure}"),
-        None => Ok(()),
-    }
-}
-
-fn hand_on(report: &mut Report, said: impl BufRead) -> Result<()> {
-    for line in said.lines() {
-        let line = line?;
-        let measured = serde_json::from_str(&line);
-        let measured = measured.with_context(|| format!("the program says `{line}`"))?;
-        report.send(&Message::Measured(Box::new(measured)))?;
-    }
-    Ok(())
+    process::hear(program, LIMIT, |measured| {
+        report.send(&Message::Measured(Box::new(measured)))
+    })
 }
 
 fn machine() -> Result<Machine> {
