@@ -281,11 +281,11 @@ pub fn count(gate: &str) -> Result<()> {
 
 /// The kernel's console, to which it is quiet: what it writes there goes byte by byte, and is none of what
 /// is counted. What modules say is still in the log.
-struct Console(String);
+pub(crate) struct Console(String);
 
 impl Console {
     /// Warnings still get there.
-    fn quiet() -> Result<Self> {
+    pub(crate) fn quiet() -> Result<Self> {
         let levels = Self::levels()?;
         let before = levels.text()?;
         levels.set(6)?;

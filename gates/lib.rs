@@ -10,6 +10,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod attack;
 pub mod bench;
 
 /// Makes one module of each gate's folder, and the table that finds a program by its gate's name.

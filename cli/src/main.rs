@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attack;
 mod bench;
 mod choose;
 mod demo;
@@ -24,6 +25,7 @@ use lab::accel::Accel;
 use lab::cache::Cache;
 use lab::doctor::Needs;
 use lab::kernel::Flavour;
+use lab::modules::Variant;
 use lab::project::{MANIFEST, Project};
 use lab::userspace::Purpose;
 use lab::verdict::Outcome;
@@ -102,6 +104,14 @@ enum Command {
     },
     /// Measure what each gate's operations cost: in instructions, beside their twins in C, and in time.
     Bench(bench::Bench),
+    /// Try to break gates, for a while, by calls with anything in them: a search for what reaches new code.
+    Attack {
+        #[command(flatten)]
+        arguments: attack::Arguments,
+        /// On this kernel.
+        #[arg(long, value_enum, default_value = "debug")]
+        kernel: KernelArgument,
+    },
     /// Run the tests again whenever a file is saved, until interrupted.
     Watch {
         /// The gates; all of them if none is named.
@@ -310,7 +320,7 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             let flavours = flavours(kernel);
             let mut prepared = prepared(&lab, &project, Needs::ALL, &flavours)?;
             if twin {
-                prepared = prepared.with_twins(&lab, guest::MODULES)?;
+                prepared = prepared.with(&lab, Variant::Twins, guest::MODULES)?;
             }
             let lanes = test::lanes(filter.as_deref());
             let outcome = test::run(&prepared, &flavours, &gates, lanes, filter, cycles, json)?;
@@ -327,9 +337,18 @@ fn dispatch(arguments: Arguments) -> Result<Outcome> {
             let flavours = [Flavour::Release];
             let mut prepared = prepared_for(Purpose::Measured, &lab, &project, needs, &flavours)?;
             if bench.needs_twins() {
-                prepared = prepared.with_twins(&lab, guest::TWINS)?;
+                prepared = prepared.with(&lab, Variant::Twins, guest::TWINS)?;
             }
             bench::run(&lab, &project, &prepared, &bench, old.as_ref())
+        }
+        Command::Attack { arguments, kernel } => {
+            // A project's program has no such part.
+            let project = own(&lab)?;
+            check(&project, &arguments.gates)?;
+            let (needs, flavour) = (Needs::BUILD_AND_RUN, kernel.into());
+            let prepared = prepared_for(Purpose::Measured, &lab, &project, needs, &[flavour])?;
+            let prepared = prepared.with(&lab, Variant::Telling, guest::MODULES)?;
+            attack::run(&prepared, flavour, &arguments, &project.output)
         }
         Command::Watch {
             gates,

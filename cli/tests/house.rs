@@ -169,7 +169,15 @@ fn gates_are_free_of_unsafe() {
         let kernel_side = kernel_side(&gate);
         assert!(read(gate.join(kernel_side)).contains("#![deny(unsafe_code)]"));
         let elsewhere = gate.join("elsewhere.rs").exists();
-        let files = ["abi.rs", kernel_side, "program.rs", "tests.rs", "bench.rs"].into_iter();
+        let files = [
+            "abi.rs",
+            kernel_side,
+            "program.rs",
+            "tests.rs",
+            "bench.rs",
+            "attack.rs",
+        ]
+        .into_iter();
         for file in files.chain(elsewhere.then_some("elsewhere.rs")) {
             let text = read(gate.join(file));
             let code = text

@@ -10,8 +10,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod attacked;
 pub mod measured;
 
+use attacked::Attacked;
 use measured::{Machine, Measured};
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +96,17 @@ pub enum Plan {
     Time {
         /// In this order.
         turns: Vec<Turn>,
+    },
+    /// Attack each gate, with its module loaded.
+    Attack {
+        /// In this order.
+        turns: Vec<Turn>,
+        /// What the modules are loaded with.
+        parameters: String,
+        /// For how many seconds each.
+        seconds: u64,
+        /// What chance begins with.
+        seed: u64,
     },
     /// Be the other machine, which another one reaches by a wire: run a program when that one asks, for
     /// the gate that it names, until the host says that it is over.
@@ -293,6 +306,8 @@ pub enum Message {
     Machine(Machine),
     /// What a program has measured.
     Measured(Box<Measured>),
+    /// What has come of an attack.
+    Attacked(Box<Attacked>),
     /// A gate's turn is over.
     GateEnds {
         /// Its name.

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attack;
 mod count;
 mod demo;
 mod elsewhere;
@@ -65,6 +66,12 @@ fn carry_out() -> Result<()> {
         } => test::run(&mut report, &turns, filter.as_deref(), cycles)?,
         Plan::Count { turns } => count::run(&mut report, &turns)?,
         Plan::Time { turns } => time::run(&mut report, &turns)?,
+        Plan::Attack {
+            turns,
+            parameters,
+            seconds,
+            seed,
+        } => attack::run(&mut report, &turns, &parameters, seconds, seed)?,
         Plan::Elsewhere { program } => elsewhere::run(&report, &program)?,
         Plan::Shell { programs, window } => shell::run(&programs, window)?,
         Plan::Fault(fault) => return fault::run(&mut report, fault),

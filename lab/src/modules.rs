@@ -36,26 +36,44 @@ pub fn build(
     }
 }
 
-/// Builds the twins of a project's modules, the same in C, for a kernel, and gives the directory that they are
-/// in.
-pub fn twins(
+/// What can be had beside a project's modules, under the same names.
+#[derive(Clone, Copy, Debug)]
+pub enum Variant {
+    /// The same in C.
+    Twins,
+    /// The same, which tell which of their code was reached (KCOV).
+    Telling,
+}
+
+impl Variant {
+    /// What they are called, and what make is told.
+    fn parts(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Twins => ("twins", &["TWIN=1", "W=1", "KCFLAGS=-Werror"]),
+            Self::Telling => ("telling modules", &["KCOV_INSTRUMENT=y"]),
+        }
+    }
+}
+
+/// Builds a variant of a project's modules for a kernel, and gives the directory that they are in.
+pub fn variant(
     lab: &Lab,
     tools: &kernel::Tools,
     kernel: &Kernel,
     project: &Project,
+    variant: Variant,
 ) -> Result<PathBuf> {
-    let output = project
-        .output
-        .join(format!("twins-{}-{}", kernel.flavour, kernel.key));
+    let (name, arguments) = variant.parts();
+    let (flavour, key) = (kernel.flavour, &kernel.key);
+    let directory = format!("{}-{flavour}-{key}", name.replace(' ', "-"));
+    let output = project.output.join(directory);
     let _lock = claim(lab, &output)?;
-    let _step = step(&format!(
-        "building the twins for the {} kernel",
-        kernel.flavour
-    ));
+    let _step = step(&format!("building the {name} for the {flavour} kernel"));
     make(lab, tools, kernel, project, &output)?
-        .args(["modules", "TWIN=1", "W=1", "KCFLAGS=-Werror"])
+        .arg("modules")
+        .args(arguments)
         .run()
-        .context("building the twins")?;
+        .with_context(|| format!("building the {name}"))?;
     Ok(output)
 }
 

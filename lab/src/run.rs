@@ -5,6 +5,7 @@
 use crate::accel::{self, Choice};
 use crate::initramfs::Initramfs;
 use crate::kernel::{self, Flavour, Kernel, Tools};
+use crate::modules::Variant;
 use crate::project::Project;
 use crate::splat::Splat;
 use crate::userspace::{self, Programs, Purpose};
@@ -127,13 +128,13 @@ impl Default for Limits {
 }
 
 impl Prepared {
-    /// Builds the projects' twins as well, to be in this directory of the guest. If that is where the modules
-    /// are, they take the places of their own.
-    pub fn with_twins(mut self, lab: &Lab, directory: &'static str) -> Result<Self> {
+    /// Builds a variant of the projects' modules as well, to be in this directory of the guest. If that is where
+    /// the modules are, they take the places of their own.
+    pub fn with(mut self, lab: &Lab, variant: Variant, directory: &'static str) -> Result<Self> {
         for (kernel, modules) in &mut self.kernels {
             for (project, _) in &self.projects {
-                let twins = modules::twins(lab, &self.tools, kernel, project)?;
-                modules.push((directory, twins));
+                let built = modules::variant(lab, &self.tools, kernel, project, variant)?;
+                modules.push((directory, built));
             }
         }
         Ok(self)

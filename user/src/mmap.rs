@@ -403,6 +403,19 @@ impl Mapping {
         unsafe { std::slice::from_raw_parts(self.0.start.as_ptr(), self.0.len / 8) }
     }
 
+    /// As [`View::is_there`].
+    ///
+    /// # Errors
+    ///
+    /// What pipe(2) fails with.
+    ///
+    /// # Panics
+    ///
+    /// If it is not mapped.
+    pub fn is_there(&self, at: usize) -> io::Result<bool> {
+        self.0.is_there(at)
+    }
+
     /// Has the memory be read only.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ pub mod faults;
 pub mod inspect;
 #[cfg(target_arch = "x86_64")]
 pub mod instructions;
+pub mod kcov;
 pub mod memory;
 pub mod namespace;
 pub mod numbers;
